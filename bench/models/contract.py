@@ -1,0 +1,202 @@
+"""The contract between the harness and a recommender.
+
+A model sees :class:`Training` once and :class:`Requests` as often as it is asked; it never sees an answer, and it
+computes no metric. Item and user codes are opaque integers: nothing may be read from their order.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from bench.data.ragged import Ragged
+from bench.splits.training import Training
+from bench.tasks.requests import Catalogue, RankedLists, Requests
+
+__all__ = [
+    "Budget",
+    "Capabilities",
+    "Catalogue",
+    "FitReport",
+    "Progress",
+    "RankedLists",
+    "Recommender",
+    "Requests",
+    "Settings",
+    "Training",
+    "Validate",
+]
+
+
+class Settings(BaseModel):
+    """Base of every model's settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model declares about itself.
+
+    Attributes
+    ----------
+    tasks : frozenset of str
+    cold_users, cold_items : str or None
+        How users or items never seen in training are served (``"natively"``, or the name of a fold-in);
+        ``None`` when they are not.
+    needs_text : bool
+        Whether the model is useless without item text (titles).
+    answers_with : str
+        ``"scores"`` (``score`` is called) or ``"lists"`` (``rank`` is called).
+    """
+
+    tasks: frozenset[str] = frozenset({"sequential", "direct"})
+    cold_users: str | None = None
+    cold_items: str | None = None
+    needs_text: bool = False
+    answers_with: Literal["scores", "lists"] = "scores"
+
+
+class Budget(BaseModel):
+    """How long a model may train: optimiser steps or epochs with early stopping, never wall-clock alone.
+
+    ``patience`` counts evaluations without a better validation number; 0 switches selection off (last step kept).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_steps: int | None = None
+    max_epochs: int | None = None
+    eval_every_steps: int | None = None
+    eval_every_epochs: int | None = None
+    patience: int = 5
+    time_cap_s: float | None = None
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What came of a fit.
+
+    Attributes
+    ----------
+    parameters_trained, parameters_total : int
+    steps : int
+        Optimiser steps taken (0 for models without an optimiser).
+    epochs : float
+        Passes over the training data.
+    best_step : int
+        Step of the kept weights.
+    stopped : str
+        ``"closed form"``, ``"early stopping"``, ``"budget"`` or ``"time cap"``.
+    converged : bool
+        False when the best checkpoint is among the last ``patience`` evaluations, or a cap fired.
+    curve : tuple of dict
+        Rows with ``step``, ``epoch``, ``loss`` and ``validation``.
+    notes : mapping
+        Anything else worth keeping (tokens read, artefact digests...), JSON-serialisable.
+    """
+
+    parameters_trained: int = 0
+    parameters_total: int = 0
+    steps: int = 0
+    epochs: float = 0.0
+    best_step: int = 0
+    stopped: str = "closed form"
+    converged: bool = True
+    curve: tuple[Mapping[str, float], ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Progress(Protocol):
+    """Where a model reports how far it is."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Report ``done`` of ``total`` units; ``note`` may carry the loss."""
+
+
+class Validate(Protocol):
+    """The validation number of a fitted (or half-fitted) model: higher is better, the same scorer for all."""
+
+    def __call__(self, model: Recommender) -> float:
+        """Score ``model`` on the validation requests."""
+
+
+class Recommender(ABC):
+    """A model the harness can fit and question.
+
+    Subclasses set the class attributes, implement :meth:`fit`, :meth:`save`, :meth:`load`, and either :meth:`score`
+    or :meth:`rank`. The module must import quickly: heavy packages (torch, transformers, recbole) are imported
+    inside methods.
+    """
+
+    Settings: ClassVar[type[Settings]] = Settings
+    capabilities: ClassVar[Capabilities] = Capabilities()
+    version: ClassVar[str]
+    """Raised whenever the same input would give other numbers; part of every key."""
+    side: ClassVar[Literal["floor", "classic", "llm"]]
+    """Which side of the comparison it stands on: floors are never a table's reference."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions that compute its numbers; their versions are part of every key."""
+    preload: ClassVar[tuple[str, ...]] = ()
+    """Modules worth importing once, before cells are forked."""
+
+    def __init__(self, settings: Settings | None = None, *, device: str = "cpu") -> None:
+        self.settings = settings if settings is not None else self.Settings()
+        self.device = device
+
+    @classmethod
+    def label(cls, settings: Settings) -> str:
+        """The name a table prints: says what was run ("T5-scratch 4 M"), never only a family name."""
+        return cls.__name__
+
+    @classmethod
+    def identity(cls, settings: Settings) -> dict[str, str]:
+        """Digests of what the model brings along (backbone weights, tokenizer, prompts); part of every key.
+
+        Raises
+        ------
+        MissingInputError
+            When something it needs is not to be had.
+        """
+        return {}
+
+    @abstractmethod
+    def fit(
+        self, training: Training, *, validate: Validate, budget: Budget, seed: int, progress: Progress
+    ) -> FitReport:
+        """Learn from ``training``; a second call forgets the first."""
+
+    def score(self, requests: Requests) -> NDArray[np.float32]:
+        """Score every candidate of every request.
+
+        Returns
+        -------
+        ndarray of float32, shape (requests, candidates)
+            Higher is better. NaN where the model cannot score an item (one it has never seen); a row of NaN where it
+            cannot serve the request. Nothing else may be non-finite. The harness masks and counts ranks.
+        """
+        raise TypeError(f"{type(self).__name__} answers with lists, not with scores")
+
+    def rank(self, requests: Requests, k: int, *, exclude: Ragged) -> RankedLists:
+        """List the best ``k`` candidates of every request.
+
+        ``exclude`` holds per request the items that may not be listed. It is a mask, not evidence: it must not
+        influence the order of the others.
+        """
+        raise TypeError(f"{type(self).__name__} answers with scores, not with lists")
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the fitted model into an existing, empty folder (no pickle)."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, settings: Settings, *, device: str = "cpu") -> Self:
+        """Read a model written by :meth:`save`; it answers exactly as the one that was saved."""

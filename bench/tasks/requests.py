@@ -1,0 +1,154 @@
+"""What a model is asked, what it answers, and what only the scorer knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bench.data.ragged import Ragged
+
+__all__ = ["Answers", "Catalogue", "RankedLists", "RequestSet", "Requests", "TaskName"]
+
+TaskName = Literal["sequential", "direct"]
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """The items a request may be answered with.
+
+    Attributes
+    ----------
+    items : ndarray of int32, shape (candidates,)
+        Item codes, strictly increasing. Column ``c`` of a score block belongs to ``items[c]``.
+    text : polars.DataFrame
+        One row per entry of ``items``, in the same order: ``item`` (int32), ``item_id`` (str), and, where the
+        dataset has them, ``title`` (str) and ``categories`` (list of str). Null where an item lacks a field.
+    """
+
+    items: NDArray[np.int32]
+    text: pl.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """What a model may see of a set of questions.
+
+    Attributes
+    ----------
+    task : str
+        ``"sequential"`` (who, and what they did before) or ``"direct"`` (who).
+    user : ndarray of int32, shape (requests,)
+        User codes; a cold user's code never occurs in training.
+    history : Ragged or None
+        For sequential requests the items shown, oldest first (may be empty, may hold items never seen in training);
+        ``None`` for direct ones.
+    catalogue : Catalogue
+        The candidates, the same for every request of the set.
+    text : polars.DataFrame
+        The text of *every* item that occurs in a history or in the catalogue, columns as in ``Catalogue.text``.
+    """
+
+    task: TaskName
+    user: NDArray[np.int32]
+    history: Ragged | None
+    catalogue: Catalogue
+    text: pl.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, rows: NDArray[np.integer]) -> Requests:
+        """Select requests by position."""
+        history = None if self.history is None else self.history.take(rows)
+        return Requests(self.task, self.user[rows], history, self.catalogue, self.text)
+
+
+@dataclass(frozen=True, eq=False)
+class RankedLists:
+    """What a generating model answers: per request an ordered list of distinct items.
+
+    Attributes
+    ----------
+    items : Ragged
+        Best first; at most ``k`` a row, distinct, none of them excluded, all in the catalogue.
+    scores : ndarray of float32, shape (len(items.values),)
+        Non-increasing within a row (log-probabilities, say).
+    served : ndarray of bool, shape (requests,)
+        False where the model cannot answer the request at all.
+    """
+
+    items: Ragged
+    scores: NDArray[np.float32]
+    served: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What only the scorer sees.
+
+    Attributes
+    ----------
+    item : ndarray of int32, shape (requests,)
+        The item that followed; always in the catalogue.
+    exclude : Ragged
+        Per request the items the user had already met, which no model may be credited or blamed for: they are
+        masked, the same for all models. Never holds the answer.
+    """
+
+    item: NDArray[np.int32]
+    exclude: Ragged
+
+    def take(self, rows: NDArray[np.integer]) -> Answers:
+        """Select answers by position."""
+        return Answers(self.item[rows], self.exclude.take(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class RequestSet:
+    """Questions of one kind with their answers.
+
+    Attributes
+    ----------
+    part : str
+        ``"valid"`` or ``"test"``.
+    task : str
+    quadrant : str
+        ``"warm-warm"``, ``"cold-warm"``, ``"warm-cold"`` or ``"cold-cold"``: user first, item second.
+    shots : int or None
+        How many items of a cold user's history are shown; ``None``: all of it.
+    pool : str
+        Which items are ranked: ``"all"``, ``"warm"`` or ``"cold"``.
+    unit : str
+        What may be resampled (DESIGN: unit of inference): ``"user"`` or ``"user x item"``.
+    requests : Requests
+    answers : Answers
+    identity : str
+        Hash of everything above.
+    """
+
+    part: Literal["valid", "test"]
+    task: TaskName
+    quadrant: str
+    shots: int | None
+    pool: str
+    unit: Literal["user", "user x item"]
+    requests: Requests
+    answers: Answers
+    identity: str
+
+    @property
+    def name(self) -> str:
+        """A readable, unique name within a run: ``test/sequential/cold-warm/k=3/warm``."""
+        shots = "" if self.shots is None else f"/k={self.shots}"
+        return f"{self.part}/{self.task}/{self.quadrant}{shots}/{self.pool}"
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def take(self, rows: NDArray[np.integer]) -> RequestSet:
+        """Select requests by position (the identity stays that of the whole set)."""
+        return replace(self, requests=self.requests.take(rows), answers=self.answers.take(rows))
