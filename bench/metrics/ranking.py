@@ -1,0 +1,105 @@
+"""Rank metrics as values: ``parse("NDCG@10")`` gives one; per request first, mean second.
+
+All follow from the number of candidates above and tied with the one relevant item (Krichene & Rendle 2020 call it the
+rank of the item). Ties count against the model: the rank is ``above + tied + 1``. ``expected=True`` gives the mean over
+all orders of the tied candidates instead.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import nearest
+
+__all__ = ["Metric", "parse"]
+
+
+def _hit(rank: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.ones(len(rank))
+
+
+def _gain(rank: NDArray[np.int64]) -> NDArray[np.float64]:
+    # One relevant item: the ideal DCG is 1 (Jarvelin & Kekalainen 2002, base 2).
+    return 1.0 / np.log2(rank + 1.0)
+
+
+def _reciprocal(rank: NDArray[np.int64]) -> NDArray[np.float64]:
+    return 1.0 / rank
+
+
+_VALUE_AT = {"HR": _hit, "NDCG": _gain, "MRR": _reciprocal}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A rank metric with its cut-off.
+
+    Attributes
+    ----------
+    name : str
+        ``"HR"`` (hit rate), ``"NDCG"`` or ``"MRR"``.
+    k : int
+        Ranks below ``k`` places count 0.
+    """
+
+    name: str
+    k: int
+    higher_is_better: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.k}"
+
+    def per_request(
+        self,
+        above: NDArray[np.integer[Any]],
+        tied: NDArray[np.integer[Any]],
+        served: NDArray[np.bool_],
+        *,
+        expected: bool = False,
+    ) -> NDArray[np.float64]:
+        """Value of each request; an unserved request is a miss.
+
+        Parameters
+        ----------
+        above, tied : ndarray of int, shape (requests,)
+            Candidates scored above, and the same as, the relevant item (itself not counted).
+        served : ndarray of bool, shape (requests,)
+        expected : bool
+            Average over the orders of tied candidates instead of taking the worst.
+
+        Returns
+        -------
+        ndarray of float64, shape (requests,), in [0, 1]
+        """
+        ranks = np.arange(1, self.k + 1)
+        # gains[r] is the value at rank r; cumulated, a run of tied ranks is a difference of two entries.
+        gains = np.zeros(self.k + 2)
+        gains[1:-1] = _VALUE_AT[self.name](ranks)
+        best = np.minimum(np.asarray(above, np.int64) + 1, self.k + 1)
+        worst_raw = np.asarray(above, np.int64) + np.asarray(tied, np.int64) + 1
+        worst = np.minimum(worst_raw, self.k + 1)
+        if expected:
+            total = np.cumsum(gains)
+            value = (total[worst] - total[best - 1]) / (np.asarray(tied, np.int64) + 1)
+        else:
+            value = gains[worst]
+        return np.where(served, value, 0.0)
+
+
+def parse(text: str) -> Metric:
+    """Read ``"NDCG@10"``.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name or a cut-off that is not a positive number.
+    """
+    match = re.fullmatch(r"([A-Za-z]+)@([1-9]\d*)", text.strip())
+    if match is None or match[1].upper() not in _VALUE_AT:
+        raise nearest("metric", text, [f"{name}@10" for name in _VALUE_AT])
+    return Metric(match[1].upper(), int(match[2]))

@@ -1,0 +1,117 @@
+"""One cell, inside its own process: fit (or load), then predict and count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from bench.metrics import Counts, parse
+from bench.models import Recommender, model_class
+from bench.runs.plan import Cell, Plan, make_plan
+from bench.runs.predict import Validation, measure
+from bench.runs.provenance import environment, timed
+from bench.runs.store import Store, write_json
+from bench.runs.suite import Suite
+from bench.tasks import RequestSet
+
+__all__ = ["Job", "run_cell"]
+
+Report = Callable[[str, int, int, str], None]
+"""Called with a stage, how much of it is done, out of how much, and a note."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process needs to run one cell."""
+
+    suite: Suite
+    store: Path
+    device: str
+    name: str
+    seed: int
+    shared_machine: bool = False
+
+
+def run_cell(job: Job, report: Report) -> None:
+    """Run what is missing of a cell; everything it makes is in the store when it returns.
+
+    The plan is made again here rather than sent over: the keys must come out the same in both processes.
+    """
+    store = Store(job.store)
+    plan = make_plan(job.suite, store, device=job.device)
+    cell = next(cell for cell in plan.cells if cell.entry.name == job.name and cell.seed == job.seed)
+    model = _load(store, cell, job) if cell.cached else _fit(store, plan, cell, job, report)
+    for number, prediction in enumerate(cell.predictions):
+        report("predict", number, len(cell.predictions), prediction.name)
+        if not prediction.cached:
+            _predict(store, plan, cell, number, model, job)
+    report("predict", len(cell.predictions), len(cell.predictions), "")
+
+
+def _load(store: Store, cell: Cell, job: Job) -> Recommender:
+    model = model_class(cell.entry.model)
+    return model.load(store.cell(cell.key) / "model", cell.entry.parsed_settings(), device=job.device)
+
+
+def _fit(store: Store, plan: Plan, cell: Cell, job: Job, report: Report) -> Recommender:
+    suite = job.suite
+    model = model_class(cell.entry.model)(cell.entry.parsed_settings(), device=job.device)
+    validation = Validation(list(plan.sets), parse(suite.primary), k=suite.depth, limit=suite.validation_requests)
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        report("fit", done, total, note)
+
+    progress(0, 1)
+    with timed() as cost:
+        fitted = model.fit(
+            plan.split.training, validate=validation, budget=cell.entry.budget, seed=cell.seed, progress=progress
+        )
+    with store.writing(store.cell(cell.key)) as folder:
+        write_json(folder / "spec.json", cell.spec)
+        write_json(folder / "fit.json", {**asdict(fitted), "label": cell.label})
+        write_json(folder / "provenance.json", {**environment(), **cost, "shared_machine": job.shared_machine})
+        (folder / "model").mkdir()
+        model.save(folder / "model")
+    return model
+
+
+def _predict(store: Store, plan: Plan, cell: Cell, number: int, model: Recommender, job: Job) -> None:
+    prediction = cell.predictions[number]
+    asked = plan.set_named(prediction.name)
+    with timed() as cost:
+        counts = measure(model, asked, k=job.suite.depth)
+    with store.writing(store.prediction(cell.key, prediction.key)) as folder:
+        write_json(folder / "spec.json", prediction.spec)
+        write_json(folder / "provenance.json", {**environment(), **cost, "shared_machine": job.shared_machine})
+        measurements, lists = _tables(plan, asked, counts)
+        measurements.write_parquet(folder / "measurements.parquet")
+        lists.write_parquet(folder / "lists.parquet")
+
+
+def _tables(plan: Plan, asked: RequestSet, counts: Counts) -> tuple[pl.DataFrame, pl.DataFrame]:
+    users, items = plan.split.users["user_id"], plan.split.items["item_id"]
+    measurements = pl.DataFrame(
+        {
+            "request": np.arange(len(asked), dtype=np.int32),
+            "user_id": users[asked.requests.user],
+            "item_id": items[asked.answers.item],
+            "above": counts.above,
+            "tied": counts.tied,
+            "candidates": counts.candidates,
+            "served": counts.served,
+        }
+    )
+    place = np.arange(len(counts.top.values)) - np.repeat(counts.top.offsets[:-1], counts.top.lengths)
+    lists = pl.DataFrame(
+        {
+            "request": counts.top.row_of.astype(np.int32),
+            "rank": (place + 1).astype(np.int32),
+            "item_id": items[counts.top.values],
+            "score": counts.top_scores,
+        }
+    )
+    return measurements, lists

@@ -1,0 +1,157 @@
+"""From a suite to cells: what must be fitted and predicted, under which keys, and what the store already has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bench.data import load_dataset
+from bench.data.hashing import digest
+from bench.errors import MissingInputError
+from bench.models import model_class
+from bench.runs.store import Store
+from bench.runs.suite import ModelEntry, Suite
+from bench.splits import Split, make_split
+from bench.tasks import RequestSet, request_sets
+
+__all__ = ["Cell", "Plan", "Prediction", "make_plan"]
+
+SCORER_VERSION = "1"
+"""Raised whenever the same model output would be counted otherwise."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One request set put to one fitted model."""
+
+    name: str
+    key: str
+    spec: dict[str, Any]
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fit with the predictions that need it.
+
+    Attributes
+    ----------
+    key : str
+        Names the cell's folder in the store; empty when ``missing`` says that it cannot run.
+    missing : str
+        What the model lacks and how to get it; empty when it can run.
+    """
+
+    entry: ModelEntry
+    seed: int
+    label: str
+    key: str
+    spec: dict[str, Any]
+    cached: bool
+    predictions: tuple[Prediction, ...]
+    missing: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.cached and all(prediction.cached for prediction in self.predictions)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A suite with its split, request sets and cells."""
+
+    suite: Suite
+    device: str
+    split: Split
+    sets: tuple[RequestSet, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def to_do(self) -> list[Cell]:
+        """Cells that are not complete in the store and can run."""
+        return [cell for cell in self.cells if not cell.done and not cell.missing]
+
+    def set_named(self, name: str) -> RequestSet:
+        """The request set of that name."""
+        return next(asked for asked in self.sets if asked.name == name)
+
+
+def library_versions(names: Sequence[str]) -> dict[str, str]:
+    """Installed versions of distributions; "absent" where one is not installed."""
+    found = {}
+    for name in sorted(set(names)):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def make_plan(suite: Suite, store: Store, *, device: str = "cpu") -> Plan:
+    """Work out every key and look each up in the store.
+
+    Raises
+    ------
+    UsageError, DataError
+        For a suite, or data, that cannot be run.
+    """
+    split = make_split(load_dataset(suite.dataset), suite.protocol, seed=suite.split_seed)
+    sets = tuple(request_sets(split, suite.tasks))
+    cells = [_cell(suite, entry, seed, split, sets, store, device) for entry in suite.models for seed in suite.seeds]
+    return Plan(suite, device, split, sets, tuple(cells))
+
+
+def _cell(
+    suite: Suite,
+    entry: ModelEntry,
+    seed: int,
+    split: Split,
+    sets: tuple[RequestSet, ...],
+    store: Store,
+    device: str,
+) -> Cell:
+    model, settings = model_class(entry.model), entry.parsed_settings()
+    label = model.label(settings)
+    missing, identity = "", {}
+    try:
+        identity = model.identity(settings)
+        if model.capabilities.needs_text and not split.training.has_text:
+            raise MissingInputError(
+                f"{label} needs item titles, and {suite.dataset} has none here; "
+                f"`bench data show {suite.dataset}` says where to get them"
+            )
+    except MissingInputError as error:
+        missing = str(error)
+    validated = [asked.identity for asked in sets if asked.part == "valid" and asked.task in model.capabilities.tasks]
+    spec = {
+        "model": entry.model,
+        "model_version": model.version,
+        "settings": settings.model_dump(mode="json"),
+        "budget": entry.budget.model_dump(mode="json"),
+        "brings": identity,
+        "seed": seed,
+        "device": device,
+        "python": entry.python,
+        "libraries": library_versions(model.libraries),
+        "split": split.identity,
+        "selected_on": {
+            "metric": suite.primary,
+            "sets": validated,
+            "limit": suite.validation_requests,
+            "k": suite.depth,
+            "scorer": SCORER_VERSION,
+        },
+    }
+    key = "" if missing else digest(spec)[:32]
+    predictions = []
+    for asked in sets:
+        if asked.task not in model.capabilities.tasks or missing:
+            continue
+        described = {"fit": key, "set": asked.identity, "name": asked.name, "k": suite.depth, "scorer": SCORER_VERSION}
+        found = digest(described)[:32]
+        predictions.append(Prediction(asked.name, found, described, store.has_prediction(key, found)))
+    cached = not missing and store.has_cell(key)
+    return Cell(entry, seed, label, key, spec, cached, tuple(predictions), missing)

@@ -1,0 +1,238 @@
+"""Suites: what is compared on what, read from YAML into a frozen value."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bench.errors import UsageError, nearest
+from bench.metrics import parse
+from bench.models import Budget, Settings, model_class
+from bench.splits import Protocol
+from bench.tasks import TASKS
+
+__all__ = ["ModelEntry", "Suite", "load_suite", "suite_names"]
+
+
+class ModelEntry(BaseModel):
+    """One row of a suite.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the suite; what ``--models`` and ``--set`` refer to. Default: ``model``.
+    model : str
+        Entry point under ``bench.models``.
+    settings : dict
+        The model's own settings, checked against its ``Settings``.
+    budget : Budget
+    block : str
+        ``"main"``, or ``"smoke-trained"``: shown in a block of its own, outside bold and tests.
+    python : str or None
+        Interpreter of the environment the cell runs in; ``None``: this one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    model: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    budget: Budget = Budget()
+    block: Literal["main", "smoke-trained"] = "main"
+    python: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value, "model": value}
+        if isinstance(value, dict):
+            if "model" not in value and "name" in value:
+                return {**value, "model": value["name"]}
+            if "name" not in value and "model" in value:
+                return {**value, "name": value["model"]}
+        return value
+
+    def parsed_settings(self) -> Settings:
+        """Check ``settings`` against the model's own.
+
+        Raises
+        ------
+        UsageError
+            Naming the model, the setting and, for an unknown one, the nearest known.
+        """
+        schema = model_class(self.model).Settings
+        unknown = sorted(set(self.settings) - set(schema.model_fields))
+        if unknown:
+            raise nearest(f"setting of {self.name}", unknown[0], schema.model_fields)
+        try:
+            return schema.model_validate(self.settings)
+        except ValidationError as error:
+            raise UsageError(f"model {self.name!r}: {_first(error)}") from error
+
+
+class Suite(BaseModel):
+    """A question: these models, on this data, under this protocol.
+
+    Attributes
+    ----------
+    validation_requests : int or None
+        At most this many requests of each validation set (a seeded draw) give the number that models are selected
+        by while they train; the table's own validation figures use all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str
+    dataset: str
+    protocol: Protocol
+    split_seed: int = 0
+    tasks: tuple[str, ...]
+    metrics: tuple[str, ...]
+    primary: str
+    seeds: tuple[int, ...] = (0,)
+    validation_requests: int | None = None
+    models: tuple[ModelEntry, ...]
+
+    @field_validator("tasks")
+    @classmethod
+    def _tasks_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for task in value:
+            if task not in TASKS:
+                raise ValueError(f"unknown task {task!r}; known: {', '.join(TASKS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Suite:
+        for metric in (*self.metrics, self.primary):
+            parse(metric)
+        names = [entry.name for entry in self.models]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two models are named {twice[0]!r}")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds must be one or more distinct numbers")
+        return self
+
+    @property
+    def depth(self) -> int:
+        """Length of the lists asked of models that generate: the largest cut-off."""
+        return max(parse(metric).k for metric in (*self.metrics, self.primary))
+
+    def narrowed(
+        self,
+        *,
+        dataset: str | None = None,
+        models: list[str] | None = None,
+        seeds: list[int] | None = None,
+        changes: dict[str, Any] | None = None,
+    ) -> Suite:
+        """Replace the dataset, keep only some models (or add any installed one), set seeds, change settings.
+
+        ``changes`` maps dotted keys to values: ``sasrec.hidden_size`` (a model's setting), ``sasrec.budget.patience``,
+        ``protocol.test_users``, ``split_seed``, ``validation_requests``.
+
+        Raises
+        ------
+        UsageError
+            For unknown names, keys and values.
+        """
+        raw = self.model_dump()
+        if dataset is not None:
+            raw["dataset"] = dataset
+        if seeds is not None:
+            raw["seeds"] = seeds
+        if models is not None:
+            entries = {entry["name"]: entry for entry in raw["models"]}
+            raw["models"] = [entries[name] if name in entries else self._installed(name) for name in models]
+        for key, value in (changes or {}).items():
+            _change(raw, key, value)
+        return _validate(raw, self.name)
+
+    def _installed(self, name: str) -> dict[str, Any]:
+        from bench.models import model_names
+
+        if name not in model_names():
+            raise nearest("model", name, {*model_names(), *(entry.name for entry in self.models)})
+        return {"name": name, "model": name}
+
+
+def _change(raw: dict[str, Any], key: str, value: Any) -> None:
+    head, _, rest = key.partition(".")
+    entries = {entry["name"]: entry for entry in raw["models"]}
+    if head in entries and rest:
+        entry = entries[head]
+        first, _, inner = rest.partition(".")
+        if first == "budget" and inner:
+            _put(entry, "budget", inner, value, Budget.model_fields)
+        elif rest in ("block", "python"):
+            entry[rest] = value
+        else:
+            entry["settings"] = {**entry["settings"], rest: value}
+    elif head == "protocol" and rest:
+        _put(raw, "protocol", rest, value, raw["protocol"])
+    elif not rest and head in ("split_seed", "validation_requests", "primary", "metrics", "tasks"):
+        raw[head] = value
+    else:
+        known = [f"{name}.<setting>" for name in entries] + ["split_seed", "validation_requests", "primary", "metrics"]
+        raise nearest("key to set", key, known)
+
+
+def _put(holder: dict[str, Any], name: str, key: str, value: Any, known: Any) -> None:
+    if key not in known:
+        raise nearest(f"key of {name}", key, known)
+    holder[name] = {**holder[name], key: value}
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors()[0]
+    where = ".".join(str(part) for part in detail["loc"])
+    return f"{where}: {detail['msg']}" if where else str(detail["msg"])
+
+
+def _validate(raw: Any, source: str) -> Suite:
+    try:
+        suite = Suite.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(f"suite {source}: {_first(error)}") from error
+    for entry in suite.models:
+        entry.parsed_settings()
+    return suite
+
+
+def suite_names() -> list[str]:
+    """Names of the shipped suites."""
+    return sorted(path.name.removesuffix(".yaml") for path in _shipped() if path.name.endswith(".yaml"))
+
+
+def _shipped() -> list[Any]:
+    return list(files("bench.suites").iterdir())
+
+
+def load_suite(name: str) -> Suite:
+    """Read a shipped suite by name, or any suite from a YAML file.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name or a file that is not a valid suite.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"suite file {name} does not exist")
+        text = path.read_text(encoding="utf-8")
+    elif name in suite_names():
+        text = files("bench.suites").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    else:
+        raise nearest("suite", name, suite_names())
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"suite {name} is not valid YAML: {error}") from error
+    return _validate(raw, name)

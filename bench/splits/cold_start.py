@@ -1,0 +1,173 @@
+"""Cold start: users and items held out together, four kinds of request, one fit.
+
+A seeded share of users and, independently, of items is cold for the test; a further disjoint share of each is cold for
+validation. Training sees warm users on warm items only, less the last two events of each (as in leave-one-out).
+
+=============  ==========================================================================================
+warm-warm      leave-one-out among warm users and items; ranked among the warm items
+cold-warm      one target a cold user, the last warm-item event; the k warm events just before it are shown
+warm-cold      every cold-item event of a warm user with an earlier warm event; those strictly earlier are shown
+cold-cold      one target a cold user, the last cold-item event; the k warm events just before it are shown
+=============  ==========================================================================================
+
+Cold items are ranked twice: among the cold items of the same part, and among the whole catalogue. Whatever a user had
+met before the target is masked, shown or not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bench.data.hashing import mix64
+from bench.data.ragged import Ragged
+from bench.splits.events import Events
+from bench.splits.leave_one_out import last_two
+from bench.splits.split import HeldOut, Part, exclude_union
+
+__all__ = ["ColdStart", "cold_start"]
+
+
+class ColdStart(BaseModel):
+    """Parameters of the cold-start protocol: shares of users and items held out, and the shots shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["cold-start"] = "cold-start"
+    test_users: float = Field(0.2, ge=0, lt=1)
+    test_items: float = Field(0.1, ge=0, lt=1)
+    validation_users: float = Field(0.1, ge=0, lt=1)
+    validation_items: float = Field(0.05, ge=0, lt=1)
+    shots: tuple[int, ...] = (0, 1, 3, 5)
+
+    @model_validator(mode="after")
+    def _something_stays_warm(self) -> ColdStart:
+        if self.test_users + self.validation_users >= 1 or self.test_items + self.validation_items >= 1:
+            raise ValueError("the cold shares of users, or of items, leave nothing to learn from")
+        if not self.shots or min(self.shots) < 0 or len(set(self.shots)) != len(self.shots):
+            raise ValueError("shots must be distinct numbers, 0 or more")
+        return self
+
+
+def _draw(hashes: NDArray[np.uint64], seed: int, salt: int, test: float, valid: float) -> dict[str, NDArray[np.bool_]]:
+    """Seeded disjoint groups: warm, and cold for test and for validation."""
+    rank = np.argsort(np.argsort(mix64(hashes, np.full(len(hashes), seed, np.uint64), np.full_like(hashes, salt))))
+    first, second = round(test * len(hashes)), round(test * len(hashes)) + round(valid * len(hashes))
+    return {"test": rank < first, "valid": (rank >= first) & (rank < second), "warm": rank >= second}
+
+
+def _before(events: Events, targets: NDArray[np.int64], pool: NDArray[np.bool_], *, strictly: bool = False) -> Ragged:
+    """Items of the target's user before each target, among the events under ``pool``, oldest first.
+
+    With ``strictly``, an event in the same second as the target is not before it.
+    """
+    where = np.flatnonzero(pool)
+    user_start = np.searchsorted(events.user, events.user[targets])
+    start, stop = np.searchsorted(where, user_start), np.searchsorted(where, targets)
+    lengths = stop - start
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    position = where[np.repeat(start, lengths) + within]
+    rows = Ragged.from_lengths(lengths, events.item[position])
+    if strictly and events.time is not None:
+        rows = rows.keep(events.time[position] < np.repeat(events.time[targets], lengths))
+    return rows
+
+
+def _last_of_each_user(events: Events, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    where = np.flatnonzero(mask)
+    users = events.user[where]
+    return where[np.append(users[1:] != users[:-1], True)] if len(where) else where
+
+
+def cold_start(events: Events, spec: ColdStart, seed: int) -> tuple[NDArray[np.bool_], list[HeldOut]]:
+    """Split by users x items; see the module's table.
+
+    Returns
+    -------
+    training : ndarray of bool, shape (events,)
+    held_out : list of HeldOut
+        Unit of inference: the user; for cold items users and items jointly.
+    """
+    users = _draw(events.user_hash, seed, 1, spec.test_users, spec.validation_users)
+    items = _draw(events.item_hash, seed, 2, spec.test_items, spec.validation_items)
+    warm_user, warm_item = users["warm"][events.user], items["warm"][events.item]
+    cut = last_two(events, warm_user & warm_item)
+    every_item = np.arange(len(events.items), dtype=np.int32)
+    warm_items = np.flatnonzero(items["warm"]).astype(np.int32)
+    anything = np.ones(len(events), bool)
+    held: list[HeldOut] = []
+
+    def add_warm(part: Part, held_events: tuple[NDArray[np.int32], NDArray[np.int32], Ragged]) -> None:
+        user, item, history = held_events
+        held.append(
+            HeldOut(part, "warm-warm", None, "warm", "user", user, item, history, exclude_union(history), warm_items)
+        )
+
+    def add_cold_user(
+        part: Part, quadrant: str, targets: NDArray[np.int64], pools: dict[str, NDArray[np.int32]]
+    ) -> None:
+        met = exclude_union(_before(events, targets, anything))
+        warm_before = _before(events, targets, warm_item)
+        for shots in spec.shots:
+            for pool, candidates in pools.items():
+                held.append(
+                    HeldOut(
+                        part,
+                        quadrant,
+                        shots,
+                        pool,
+                        "user" if quadrant == "cold-warm" else "user x item",
+                        events.user[targets],
+                        events.item[targets],
+                        warm_before.last(shots),
+                        met,
+                        candidates,
+                    )
+                )
+
+    for part in ("valid", "test"):
+        add_warm(part, cut.valid if part == "valid" else cut.test)
+        cold_item = items[part][events.item]
+        pools = {"cold": np.flatnonzero(items[part]).astype(np.int32), "all": every_item}
+        cold_user = users[part][events.user]
+        add_cold_user(part, "cold-warm", _last_of_each_user(events, cold_user & warm_item), {"warm": warm_items})
+
+        targets = np.flatnonzero(warm_user & cold_item)
+        history = _before(events, targets, warm_item, strictly=True)
+        answerable = np.flatnonzero(history.lengths > 0)
+        targets, history = targets[answerable], history.take(answerable)
+        # A model has learned from the user's later warm events too: they are no candidates either.
+        learned = Ragged.from_lengths(*_rows_of(events, cut.training, events.user[targets]))
+        met = exclude_union(_before(events, targets, anything, strictly=True), learned)
+        for pool, candidates in pools.items():
+            held.append(
+                HeldOut(
+                    part,
+                    "warm-cold",
+                    None,
+                    pool,
+                    "user x item",
+                    events.user[targets],
+                    events.item[targets],
+                    history,
+                    met,
+                    candidates,
+                )
+            )
+        add_cold_user(part, "cold-cold", _last_of_each_user(events, cold_user & cold_item), pools)
+    return cut.training, held
+
+
+def _rows_of(
+    events: Events, mask: NDArray[np.bool_], users: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Lengths and items of the masked events of each of ``users`` (repeats allowed)."""
+    where = np.flatnonzero(mask)
+    start = np.searchsorted(events.user[where], users)
+    stop = np.searchsorted(events.user[where], users, side="right")
+    lengths = stop - start
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return lengths, events.item[where[np.repeat(start, lengths) + within]]

@@ -1,0 +1,109 @@
+"""A dataset as coded events in one canonical order that no row order of the source can change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bench.data import Dataset
+from bench.data.hashing import mix64, stable_hash64
+from bench.data.ragged import Ragged
+from bench.errors import DataError
+from bench.splits.training import Training
+
+__all__ = ["Events", "order_events"]
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """All interactions, sorted by user and, within a user, oldest first.
+
+    Attributes
+    ----------
+    user, item : ndarray of int32, shape (events,)
+        Codes; assigned in the order of a hash of the id, so that they carry no information.
+    time : ndarray of int64, shape (events,), or None
+        Unix seconds; ``None`` when the data has only an order.
+    rating : ndarray of float32, shape (events,), or None
+    users, items : polars.DataFrame
+        ``user``/``user_id`` and ``item``/``item_id``/text columns, one row a code, in order of code.
+    user_hash, item_hash : ndarray of uint64, shape (users,), (items,)
+        Hashes of the ids, for seeded draws that do not depend on which other ids exist.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    time: NDArray[np.int64] | None
+    rating: NDArray[np.float32] | None
+    users: pl.DataFrame
+    items: pl.DataFrame
+    user_hash: NDArray[np.uint64]
+    item_hash: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def by_user(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+        """Users with events under ``mask``, their numbers of such events, and the positions of these events."""
+        where = np.flatnonzero(mask)
+        users, counts = np.unique(self.user[where], return_counts=True)
+        return users, counts, where
+
+    def training(self, mask: NDArray[np.bool_]) -> Training:
+        """Make training data of the events under ``mask``; items without such an event are not in it."""
+        users, counts, where = self.by_user(mask)
+        items = np.unique(self.item[where])
+        return Training(
+            user=users,
+            sequences=Ragged.from_lengths(counts, self.item[where]),
+            time=None if self.time is None else self.time[where],
+            rating=None if self.rating is None else self.rating[where],
+            items=self.items[items],
+        )
+
+
+def _codes(ids: pl.Series) -> tuple[pl.Series, NDArray[np.uint64]]:
+    """Distinct ids in code order, and their hashes."""
+    distinct = ids.unique().sort()
+    hashes = stable_hash64(distinct.to_list())
+    order = np.argsort(hashes, kind="stable")
+    return distinct[order], hashes[order]
+
+
+def order_events(dataset: Dataset, seed: int) -> Events:
+    """Put a dataset's interactions into canonical order.
+
+    Ties in time within a user are broken by a hash of (``seed``, user, item), never by file order; data that has
+    only an order keeps it.
+    """
+    table = dataset.interactions
+    user_ids, user_hash = _codes(table["user_id"])
+    item_ids, item_hash = _codes(table["item_id"])
+    user = table["user_id"].replace_strict(user_ids, pl.Series(range(len(user_ids)), dtype=pl.Int32)).to_numpy()
+    item = table["item_id"].replace_strict(item_ids, pl.Series(range(len(item_ids)), dtype=pl.Int32)).to_numpy()
+    if dataset.order == "time":
+        time = table["time"].to_numpy()
+        tie = mix64(np.full(len(user), seed, np.uint64), user_hash[user], item_hash[item])
+        order = np.lexsort((tie, time, user))
+        time = time[order]
+    else:
+        time = None
+        order = np.lexsort((table["position"].to_numpy(), user))
+    user, item = user[order], item[order]
+    if len(np.unique(user.astype(np.int64) * len(item_ids) + item)) != len(user):
+        raise DataError(f"{dataset.name}: a user-item pair occurs twice after reading")
+    rating = table["rating"]
+    text = pl.DataFrame({"item_id": item_ids}).join(dataset.items, on="item_id", how="left", maintain_order="left")
+    return Events(
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        time=time,
+        rating=None if rating.null_count() else rating.to_numpy()[order].astype(np.float32),
+        users=pl.DataFrame({"user": np.arange(len(user_ids), dtype=np.int32), "user_id": user_ids}),
+        items=text.select(pl.Series("item", np.arange(len(item_ids), dtype=np.int32)), pl.all()),
+        user_hash=user_hash,
+        item_hash=item_hash,
+    )
