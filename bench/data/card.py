@@ -36,8 +36,6 @@ class Source(_Frozen):
         Whether the data set can do without it.
     howto : str
         What a person does to get it, shown when it is missing.
-    columns : mapping
-        Our column -> the file's column, where the reader's defaults do not hold.
     """
 
     path: tuple[str, ...] = ()
@@ -47,7 +45,6 @@ class Source(_Frozen):
     sha256: Sha256 | None = None
     optional: bool = False
     howto: str = ""
-    columns: dict[str, str] = {}
 
     @field_validator("path", mode="before")
     @classmethod
@@ -65,11 +62,24 @@ class Source(_Frozen):
         return self
 
 
+class InteractionsSource(Source):
+    """The file of events; ``columns`` maps our column to the file's, where the reader's defaults do not hold."""
+
+    optional: Literal[False] = False
+    columns: dict[Annotated[str, Field(pattern="^(user|item|rating|time)$")], str] = {}
+
+
+class ItemsSource(Source):
+    """The file of item texts; ``columns`` as for the events."""
+
+    columns: dict[Annotated[str, Field(pattern="^(item|title|categories|year)$")], str] = {}
+
+
 class Files(_Frozen):
     """The source files by what they hold."""
 
-    interactions: Source
-    items: Source | None = None
+    interactions: InteractionsSource
+    items: ItemsSource | None = None
 
 
 class Counts(_Frozen):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Literal
+from typing import Literal, Protocol
 
 import polars as pl
 
-from bench.data.card import Card, load_card
+from bench.data.card import Card, Source, load_card
 from bench.data.hashing import digest, digest_frame
 from bench.data.readers import atomic, s3rec
 from bench.data.sources import Located, locate, remedy
@@ -19,7 +18,16 @@ from bench.errors import DataError
 
 __all__ = ["Dataset", "load_dataset"]
 
-_READERS: Mapping[str, ModuleType] = {"recbole-atomic": atomic, "s3rec": s3rec}
+
+class _Reader(Protocol):
+    """What a module of ``bench.data.readers`` offers."""
+
+    def read_interactions(self, path: Path, columns: Mapping[str, str]) -> pl.DataFrame: ...
+
+    def read_items(self, path: Path, columns: Mapping[str, str]) -> pl.DataFrame: ...
+
+
+_READERS: Mapping[str, _Reader] = {"recbole-atomic": atomic, "s3rec": s3rec}
 _REPEATED = "repeated user-item pairs"
 
 
@@ -94,22 +102,23 @@ def load_dataset(name_or_path: str | Path | Card) -> Dataset:
     sources: dict[str, Located] = {}
     missing: list[str] = []
 
-    found = locate(card, "interactions", card.files.interactions)
-    if found is None:
-        raise DataError(f"{card.name}: the interactions file cannot be optional")
-    sources["interactions"] = found
-    raw = reader.read_interactions(found.path, card.files.interactions.columns)
-    _check_counts(card, raw, found)
+    def find(role: str, source: Source) -> Path | None:
+        located = locate(card, role, source)
+        if located is None:
+            missing.append(f"{role}: {remedy(source)}")
+            return None
+        sources[role] = located
+        return located.path
+
+    path = find("interactions", card.files.interactions)
+    assert path is not None, "the events are never optional"
+    raw = reader.read_interactions(path, card.files.interactions.columns)
+    _check_counts(card, raw, path)
     interactions = _canonical(raw)
 
     texts: pl.DataFrame | None = None
-    if card.files.items is not None:
-        found = locate(card, "items", card.files.items)
-        if found is None:
-            missing.append(f"item texts: {remedy(card.files.items)}")
-        else:
-            sources["items"] = found
-            texts = reader.read_items(found.path, card.files.items.columns)
+    if card.files.items is not None and (path := find("items", card.files.items)) is not None:
+        texts = reader.read_items(path, card.files.items.columns)
     items = _items_of(interactions, texts)
 
     dropped = {_REPEATED: raw.height - interactions.height} if raw.height > interactions.height else {}
@@ -128,7 +137,7 @@ def load_dataset(name_or_path: str | Path | Card) -> Dataset:
     )
 
 
-def _check_counts(card: Card, raw: pl.DataFrame, found: Located) -> None:
+def _check_counts(card: Card, raw: pl.DataFrame, path: Path) -> None:
     """Compare what the file holds with what the card expects."""
     if card.counts is None:
         return
@@ -139,7 +148,7 @@ def _check_counts(card: Card, raw: pl.DataFrame, found: Located) -> None:
         if counted[what] != expected
     ]
     if wrong:
-        raise DataError(f"{found.path}: counts differ from the card {card.name}: {'; '.join(wrong)}")
+        raise DataError(f"{path}: counts differ from the card {card.name}: {'; '.join(wrong)}")
 
 
 def _canonical(raw: pl.DataFrame) -> pl.DataFrame:

@@ -26,17 +26,20 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Located:
-    """A source file whose checksum held.
+    """A source file on this machine.
 
     Attributes
     ----------
     path : Path
     origin : str
         Where it was found, in words.
+    checked : bool
+        Whether the card pins its content; if so, the checksum held.
     """
 
     path: Path
     origin: str
+    checked: bool
 
 
 def cache_folder() -> Path:
@@ -86,7 +89,7 @@ def locate(card: Card, role: str, source: Source) -> Located | None:
     for path, origin in _places(card, source):
         if path.is_file():
             _check(path, source)
-            return Located(path, origin)
+            return Located(path, origin, checked=source.sha256 is not None)
     if source.url is not None:
         return _download(card, role, source, source.url)
     if source.optional:
@@ -128,25 +131,27 @@ def remedy(source: Source) -> str:
     return "; or ".join(steps) + check
 
 
-def _check(path: Path, source: Source, *, shown: str | None = None) -> None:
-    """Compare the uncompressed content with the card's checksum."""
+def _content_sha256(path: Path) -> str:
     with open_content(path) as stream:
-        found = stream_sha256(stream)
-    if source.sha256 is not None and found != source.sha256:
+        return stream_sha256(stream)
+
+
+def _check(path: Path, source: Source) -> None:
+    """Compare the uncompressed content with the card's checksum, where it pins one."""
+    if source.sha256 is None:
+        return
+    found = _content_sha256(path)
+    if found != source.sha256:
+        original = f"the original from {source.url}" if source.url else "the original"
         raise DataError(
-            f"{shown or path}: wrong checksum: expected sha256 {source.sha256}, found {found}: "
-            f"not the file the card describes; {_replace(source)}"
+            f"{path}: wrong checksum: expected sha256 {source.sha256}, found {found}; "
+            f"this is not the file the card describes: remove it, or put {original} in its place"
         )
-
-
-def _replace(source: Source) -> str:
-    return f"remove it, or put the original from {source.url} in its place" if source.url else "put the original back"
 
 
 def _download(card: Card, role: str, source: Source, url: str) -> Located:
     """Fetch into a temporary name; the final name appears only after the checksum held."""
     import pooch
-    from requests import RequestException
 
     target = _cached(card, url)
     temporary: Path | None = None
@@ -156,15 +161,32 @@ def _download(card: Card, role: str, source: Source, url: str) -> Located:
         temporary = Path(name)
         with os.fdopen(handle, "wb") as sink:
             pooch.HTTPDownloader(timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S))(url, sink, None)
-        _check(temporary, source, shown=f"{url} (downloaded for {card.name})")
+        found = _content_sha256(temporary)
+        if found != source.sha256:
+            raise DataError(f"wrong checksum: expected sha256 {source.sha256}, found {found}")
         temporary.replace(target)
-    except (RequestException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    # The exceptions of requests are OSErrors too.
+    except (OSError, DataError) as error:
         raise DataError(
-            f"{card.name}: the {role} file is not on this machine and could not be downloaded from {url} "
-            f"({type(error).__name__}: {reason}): {remedy(source)}"
+            f"{card.name}: the {role} file is not on this machine, and downloading {url} failed "
+            f"({_reason(error)}); nothing was kept: try again; or {remedy(source)}"
         ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-    return Located(target, f"downloaded from {url}")
+    return Located(target, f"downloaded from {url}", checked=True)
+
+
+def _reason(error: Exception) -> str:
+    """The failure of a download in a few words: a connection error's own text is a chain of wrappers."""
+    import requests
+
+    if isinstance(error, requests.Timeout):
+        return "timed out"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"HTTP status {error.response.status_code}"
+    if isinstance(error, DataError) and ".part: " in str(error):
+        return str(error).split(".part: ", 1)[1]
+    return " ".join(str(error).split())

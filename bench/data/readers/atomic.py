@@ -37,7 +37,7 @@ def read_interactions(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
     table = _table(path, wanted, needed=("user", "item", "time"))
     rating = (
         text.to_float(path, table["rating"].alias(wanted["rating"]), _FIRST_ROW)
-        if "rating" in table.columns
+        if "rating" in wanted
         else pl.Series([None] * table.height, dtype=pl.Float32)
     )
     time = text.to_seconds(path, table["time"].alias(wanted["time"]), _FIRST_ROW)
@@ -59,7 +59,7 @@ def read_items(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
     table = _table(path, wanted, needed=("item",))
     text.no_repeats(path, "item", table["item"], _FIRST_ROW)
     blank = [None] * table.height
-    titles = [text.title(cell) for cell in table["title"]] if "title" in table.columns else blank
+    titles = [text.title(cell) for cell in table["title"]] if "title" in wanted else blank
     labels = [text.categories(cell.split(" ")) for cell in table["categories"]] if "categories" in wanted else blank
     items = pl.DataFrame(
         {"item_id": table["item"], "title": titles, "categories": labels},

@@ -33,11 +33,13 @@ def read_interactions(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
             raise DataError(f"{path}, row {number}: {len(row)} fields where a user and at least one item are needed")
     text.no_repeats(path, "user", (row[0] for row in rows), 1)
     table = pl.DataFrame(
-        {"user_id": [row[0] for row in rows], "item_id": [row[1:] for row in rows]},
-        schema={"user_id": pl.String, "item_id": pl.List(pl.String)},
+        {
+            "user_id": [row[0] for row in rows for _ in row[1:]],
+            "item_id": [item for row in rows for item in row[1:]],
+        },
+        schema={"user_id": pl.String, "item_id": pl.String},
     )
-    positions = pl.int_ranges(0, pl.col("item_id").list.len(), dtype=pl.Int64)
-    return table.with_columns(positions.alias("position")).explode("item_id", "position")
+    return table.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).over("user_id").alias("position"))
 
 
 def read_items(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
@@ -51,6 +53,8 @@ def read_items(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
     polars.DataFrame
         ``item_id``, ``title`` (String), ``categories`` (List of String).
     """
+    if unknown := sorted(columns.keys() - _ITEMS.keys()):
+        raise DataError(f"{path}: this reader knows no column {unknown[0]!r}; it knows: {', '.join(_ITEMS)}")
     wanted = {**_ITEMS, **columns}
     ids, titles, labels = [], [], []
     for number, line in enumerate(text.read_lines(path), start=1):
