@@ -74,9 +74,21 @@ def _fit(store: Store, plan: Plan, cell: Cell, job: Job, report: Report) -> Reco
         write_json(folder / "spec.json", cell.spec)
         write_json(folder / "fit.json", {**asdict(fitted), "label": cell.label})
         write_json(folder / "provenance.json", {**environment(), **cost, "shared_machine": job.shared_machine})
+        write_json(folder / "about.json", about(plan, cell))
         (folder / "model").mkdir()
         model.save(folder / "model")
     return model
+
+
+def about(plan: Plan, cell: Cell) -> dict[str, str]:
+    """Readable names of what a cell's key hashes."""
+    return {
+        "name": cell.entry.name,
+        "label": cell.label,
+        "dataset": plan.suite.dataset,
+        "protocol": plan.split.protocol,
+        "suite": plan.suite.name,
+    }
 
 
 def _predict(store: Store, plan: Plan, cell: Cell, number: int, model: Recommender, job: Job) -> None:

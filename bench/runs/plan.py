@@ -54,6 +54,11 @@ class Cell:
     missing: str = ""
 
     @property
+    def name(self) -> str:
+        """Name of the cell within its suite."""
+        return f"{self.entry.name} (seed {self.seed})"
+
+    @property
     def done(self) -> bool:
         """Whether nothing is left to do."""
         return self.cached and all(prediction.cached for prediction in self.predictions)
@@ -150,7 +155,14 @@ def _cell(
     for asked in sets:
         if asked.task not in model.capabilities.tasks or missing:
             continue
-        described = {"fit": key, "set": asked.identity, "name": asked.name, "k": suite.depth, "scorer": SCORER_VERSION}
+        described = {
+            "fit": key,
+            "set": asked.identity,
+            "name": asked.name,
+            "unit": asked.unit,
+            "k": suite.depth,
+            "scorer": SCORER_VERSION,
+        }
         found = digest(described)[:32]
         predictions.append(Prediction(asked.name, found, described, store.has_prediction(key, found)))
     cached = not missing and store.has_cell(key)

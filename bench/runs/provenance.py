@@ -83,5 +83,5 @@ def _git_revision() -> str | None:
 
 
 def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=5)  # noqa: S607
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=5)  # noqa: S603, S607
     return done.stdout.strip()

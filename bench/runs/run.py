@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from bench.data.hashing import digest
+from bench.errors import ModelError, UsageError
 from bench.models import model_class
 from bench.runs.cell import Job
 from bench.runs.executors.local import Event, run_jobs
 from bench.runs.plan import Cell, Plan, make_plan
 from bench.runs.store import Store
-from bench.runs.suite import Suite
+from bench.runs.suite import Suite, load_suite
 
-__all__ = ["Outcome", "run_suite"]
+__all__ = ["Listener", "Outcome", "execute", "report_only", "run"]
 
 Listener = Callable[[Cell, Event], None]
 
@@ -25,53 +28,169 @@ class Outcome:
     Attributes
     ----------
     plan : Plan
-        Made again after the run: its cells say what is now stored.
+        Made after the run: its cells say what is stored.
+    folder : Path
+        Where the tables are.
     ran : int
         Cells run now; the others came from the store.
     missing : dict
         Cell name -> what the model lacks and how to get it.
     failed : dict
         Cell name -> folder with the traceback and the log.
+    strict : bool
+        Whether a missing input is a failure (the models were named by the user).
     """
 
     plan: Plan
-    ran: int
-    missing: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, Path] = field(default_factory=dict)
+    folder: Path
+    ran: int = 0
+    missing: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, Path] = field(default_factory=dict)
+    strict: bool = False
+
+    def raise_failures(self) -> None:
+        """Raise ModelError (exit code 4) if a model failed, or one that was asked for by name lacks something."""
+        lines = [f"{name} failed; the traceback and the log are in {folder}" for name, folder in self.failed.items()]
+        if self.strict:
+            lines += [f"{name} was not run: {reason}" for name, reason in self.missing.items()]
+        if lines:
+            raise ModelError("\n".join(lines))
 
 
-def run_suite(
-    suite: Suite, store: Store, *, device: str = "cpu", side_by_side: int = 1, listener: Listener | None = None
+def run(
+    suite: str | Suite,
+    *,
+    dataset: str | None = None,
+    models: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    store: str | Path = "results/runs",
+    results: str | Path = "results",
+    device: str = "cpu",
+    side_by_side: int = 1,
+    listener: Listener | None = None,
 ) -> Outcome:
-    """Run every cell of ``suite`` that the store does not have yet.
+    """Run a suite, as ``bench run`` does.
+
+    Parameters
+    ----------
+    suite : str or Suite
+        A shipped suite's name, a YAML file, or a suite.
+    dataset, models, seeds, changes
+        As ``--dataset``, ``--models``, ``--seeds`` and ``--set``.
+    store, results : path
+        Where runs are kept and tables are written.
+    device : str
+    side_by_side : int
+        Cells run at the same time; more than 1 spoils their costs.
+    listener : callable, optional
+        Told of each cell's progress.
+
+    Returns
+    -------
+    Outcome
+        Failures are in it; call ``raise_failures`` to turn them into an exception.
+    """
+    chosen = load_suite(suite) if isinstance(suite, str) else suite
+    chosen = chosen.narrowed(
+        dataset=dataset,
+        models=None if models is None else list(models),
+        seeds=None if seeds is None else list(seeds),
+        changes=dict(changes or {}),
+    )
+    return execute(
+        chosen,
+        Store(Path(store)),
+        Path(results),
+        device=device,
+        side_by_side=side_by_side,
+        listener=listener,
+        strict=models is not None,
+    )
+
+
+def execute(
+    suite: Suite,
+    store: Store,
+    results: Path,
+    *,
+    device: str = "cpu",
+    side_by_side: int = 1,
+    listener: Listener | None = None,
+    strict: bool = False,
+) -> Outcome:
+    """Run every cell that the store does not have, then write the tables if they are not there already.
 
     Failures are kept under ``attempts/`` and do not stop the other cells.
     """
     store.sweep()
     plan = make_plan(suite, store, device=device)
     cells = plan.to_do
-    missing = {_name(cell, suite): cell.missing for cell in plan.cells if cell.missing}
-    if not cells:
-        return Outcome(plan, 0, missing)
-    jobs = [Job(suite, store.root, device, cell.entry.name, cell.seed, side_by_side > 1) for cell in cells]
-    preload = sorted({module for cell in cells for module in model_class(cell.entry.model).preload})
+    missing = {cell.name: cell.missing for cell in plan.cells if cell.missing}
     failed: dict[str, Path] = {}
-    events = run_jobs(jobs, pythons=[cell.entry.python for cell in cells], preload=preload, side_by_side=side_by_side)
+    if cells:
+        _run_cells(plan, cells, store, side_by_side, listener, missing, failed)
+        plan = make_plan(suite, store, device=device)
+    outcome = Outcome(plan, results / folder_name(suite), len(cells) - len(failed), missing, failed, strict)
+    _write(outcome, store, fresh=False)
+    return outcome
+
+
+def report_only(suite: Suite, store: Store, results: Path, *, device: str = "cpu") -> Outcome:
+    """Write a suite's tables from what is stored; what is not stored is named under them."""
+    plan = make_plan(suite, store, device=device)
+    missing = {cell.name: cell.missing or "not run yet" for cell in plan.cells if cell.missing or not cell.done}
+    if len(missing) == len(plan.cells):
+        raise ModelError(f"nothing of suite {suite.name} is stored in {store.root}; `bench run --suite ...` runs it")
+    outcome = Outcome(plan, results / folder_name(suite), 0, missing)
+    _write(outcome, store, fresh=True)
+    return outcome
+
+
+def _run_cells(
+    plan: Plan,
+    cells: list[Cell],
+    store: Store,
+    side_by_side: int,
+    listener: Listener | None,
+    missing: dict[str, str],
+    failed: dict[str, Path],
+) -> None:
+    jobs = [Job(plan.suite, store.root, plan.device, cell.entry.name, cell.seed, side_by_side > 1) for cell in cells]
+    preload = sorted({module for cell in cells for module in model_class(cell.entry.model).preload})
+    pythons = [cell.entry.python for cell in cells]
+    events = run_jobs(jobs, pythons=pythons, preload=preload, side_by_side=side_by_side)
     try:
         for event in events:
             cell = cells[event.job]
             if event.kind == "failed":
-                failed[_name(cell, suite)] = store.record_failure(cell.key, cell.spec, event.reason, event.log)
+                failed[cell.name] = store.record_failure(cell.key, cell.spec, event.reason, event.log)
             elif event.kind == "missing":
-                missing[_name(cell, suite)] = event.reason
+                missing[cell.name] = event.reason
             if listener is not None:
                 listener(cell, event)
     finally:
         events.close()
         store.sweep()
-    after = make_plan(suite, store, device=device)
-    return Outcome(after, len(cells) - len(failed), missing, failed)
 
 
-def _name(cell: Cell, suite: Suite) -> str:
-    return cell.entry.name if len(suite.seeds) == 1 else f"{cell.entry.name} (seed {cell.seed})"
+def _write(outcome: Outcome, store: Store, *, fresh: bool) -> None:
+    from bench.report import is_current, write_report
+
+    failed = dict.fromkeys(outcome.failed, "failed; its attempt is in the store")
+    if fresh or not is_current(outcome.plan, store, outcome.folder, failed=failed, missing=outcome.missing):
+        write_report(outcome.plan, store, outcome.folder, failed=failed, missing=outcome.missing)
+
+
+def folder_name(suite: Suite) -> str:
+    """Name the folder of a suite's tables; a suite that was changed never writes over the shipped one's."""
+    try:
+        shipped: Suite | None = load_suite(suite.name)
+    except UsageError:
+        shipped = None
+    if shipped is None or suite == shipped:
+        return suite.name
+    name = suite.name if suite.dataset == shipped.dataset else f"{suite.name}-{Path(suite.dataset).stem}"
+    if suite == shipped.narrowed(dataset=suite.dataset):
+        return name
+    return f"{name}-{digest(suite.model_dump(mode='json'))[:8]}"

@@ -4,6 +4,7 @@
 
     <root>/<cell key>/spec.json          what was hashed
                       fit.json           the model's FitReport
+                      about.json         readable names: model, dataset, protocol
                       provenance.json    versions, machine, seconds, memory
                       model/             the fitted model
                       predictions/<key>/ spec.json, provenance.json, measurements.parquet, lists.parquet
