@@ -1,0 +1,78 @@
+"""Chance: what a model that knows nothing reaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.models import Budget, Capabilities, FitReport, Progress, Recommender, Requests, Settings, Training, Validate
+
+__all__ = ["Chance"]
+
+_ITEMS_A_BLOCK = 4096
+
+
+class Chance(Recommender):
+    """Draw a score for every (seed, user, shown history, item) from a hash instead of a stream of random numbers.
+
+    The order of the requests, their batching and the other candidates therefore change nothing. Scores are uniform
+    on [0, 1) with 24 bits, as many as float32 can tell apart.
+    """
+
+    capabilities = Capabilities(cold_users="natively", cold_items="natively")
+    version = "1"
+    side = "floor"
+    libraries = ("numpy",)
+
+    _seed: int
+
+    def fit(
+        self, training: Training, *, validate: Validate, budget: Budget, seed: int, progress: Progress
+    ) -> FitReport:
+        """Remember the seed."""
+        self._seed = seed
+        return FitReport()
+
+    def score(self, requests: Requests) -> NDArray[np.float32]:
+        """Independent uniform scores, shape (requests, candidates)."""
+        row = _mix(requests.user.astype(np.uint64) + _mix(np.full(1, self._seed, np.uint64)))
+        if requests.history is not None:
+            row = _mix(row + _digest(requests.history.offsets, requests.history.values))
+        column = _mix(requests.catalogue.items.astype(np.uint64))
+        scores = np.empty((len(row), len(column)), np.float32)
+        for start in range(0, len(column), _ITEMS_A_BLOCK):
+            block = slice(start, start + _ITEMS_A_BLOCK)
+            bits = _mix(row[:, None] ^ column[None, block]) >> np.uint64(40)
+            scores[:, block] = bits.astype(np.float32) * np.float32(2.0**-24)
+        return scores
+
+    def save(self, folder: Path) -> None:
+        """Write ``seed.txt``."""
+        (folder / "seed.txt").write_text(str(self._seed), encoding="ascii")
+
+    @classmethod
+    def load(cls, folder: Path, settings: Settings, *, device: str = "cpu") -> Self:
+        """Read ``seed.txt``."""
+        model = cls(settings, device=device)
+        model._seed = int((folder / "seed.txt").read_text(encoding="ascii"))
+        return model
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Step the SplitMix64 generator from each state.
+
+    Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    """
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _digest(offsets: NDArray[np.int64], values: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """Hash the shown items of each row (their order left aside), shape (rows,)."""
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mix(values.astype(np.uint64)), dtype=np.uint64)])
+    return sums[offsets[1:]] - sums[offsets[:-1]]

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from baselines.simple.category_popularity import CategoryPopularity
+from baselines.simple.chance import Chance
+from baselines.simple.content_knn import ContentKNN
+from baselines.simple.popularity import Popularity
+from bench.models.testing import RecommenderContract
+
+
+class TestPopularity(RecommenderContract):
+    model = Popularity
+
+
+class TestCategoryPopularity(RecommenderContract):
+    model = CategoryPopularity
+
+
+class TestChance(RecommenderContract):
+    model = Chance
+
+
+class TestContentKNN(RecommenderContract):
+    model = ContentKNN
+    settings = {"ngram_max": 2, "half_life_items": 5}
