@@ -1,0 +1,1 @@
+"""SASRec with full cross-entropy at all positions."""
