@@ -40,7 +40,7 @@ def holm_by_definition(p: np.ndarray) -> np.ndarray:
     return np.minimum(stepped, 1)[np.argsort(order)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=12))
 def test_both_equal_an_independent_computation_and_never_lower_p(p):
     p = np.array(p)
