@@ -1,0 +1,170 @@
+"""The cold-start protocol against a slow restatement of its rules on the raw rows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from bench.data import load_dataset
+from bench.splits import ColdStart, HeldOut, Split, make_split
+
+SPEC = ColdStart(test_users=0.25, test_items=0.2, validation_users=0.15, validation_items=0.1)
+
+
+@pytest.fixture
+def rows() -> list[tuple[str, str, float, int]]:
+    rng = random.Random(3)
+    return [
+        (f"u{u}", f"i{i}", float(rng.randrange(1, 6)), rng.randrange(40))
+        for u in range(60)
+        for i in rng.sample(range(40), rng.randrange(6, 25))
+    ]
+
+
+@pytest.fixture
+def split(rows: list[tuple[str, str, float, int]], make_card: Callable[..., Path]) -> Split:
+    return make_split(load_dataset(make_card(rows)), SPEC)
+
+
+def groups(split: Split) -> dict[str, set[int]]:
+    """Cold users and items by part, read off the request sets."""
+    found: dict[str, set[int]] = {}
+    for held in split.held_out:
+        if held.pool == "cold":
+            found[f"{held.part} items"] = set(held.candidates.tolist())
+        if held.quadrant == "cold-warm":
+            found[f"{held.part} users"] = set(held.user.tolist())
+    return found
+
+
+def times(split: Split, rows: list[tuple[str, str, float, int]]) -> dict[tuple[int, int], int]:
+    user = {name: code for code, name in split.users.iter_rows()}
+    item = dict(zip(split.items["item_id"], split.items["item"], strict=True))
+    return {(user[u], item[i]): time for u, i, _, time in rows}
+
+
+def sets(split: Split, part: str, quadrant: str) -> list[HeldOut]:
+    return [held for held in split.held_out if held.part == part and held.quadrant == quadrant]
+
+
+def test_training_sees_warm_users_on_warm_items_only(split: Split) -> None:
+    cold = groups(split)
+    users, items = set(split.training.user.tolist()), set(split.training.sequences.values.tolist())
+    assert not users & (cold["test users"] | cold["valid users"])
+    assert not items & (cold["test items"] | cold["valid items"])
+    assert set(split.training.items["item"]) == items
+    assert not cold["test users"] & cold["valid users"]
+    assert not cold["test items"] & cold["valid items"]
+    assert len(cold["test users"]) == 15
+    assert len(cold["test items"]) == 8
+    assert len(cold["valid items"]) == 4
+
+
+def test_every_quadrant_is_there_in_both_parts(split: Split) -> None:
+    for part in ("valid", "test"):
+        assert [len(sets(split, part, q)) for q in ("warm-warm", "cold-warm", "warm-cold", "cold-cold")] == [1, 4, 2, 8]
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_cold_users_get_one_target_for_every_k(
+    split: Split, rows: list[tuple[str, str, float, int]], part: str
+) -> None:
+    time = times(split, rows)
+    cold = groups(split)
+    warm_items = set(split.items["item"]) - cold["test items"] - cold["valid items"]
+    by_shots = {held.shots: held for held in sets(split, part, "cold-warm")}
+    assert sorted(by_shots) == [0, 1, 3, 5]
+    reference = by_shots[0]
+    for shots, held in by_shots.items():
+        assert held.user.tolist() == reference.user.tolist()
+        assert held.item.tolist() == reference.item.tolist()
+        assert len(set(held.user.tolist())) == len(held.user)
+        assert set(held.candidates.tolist()) == warm_items
+        assert held.unit == "user"
+        for row, (user, target) in enumerate(zip(held.user.tolist(), held.item.tolist(), strict=True)):
+            mine = {item: when for (other, item), when in time.items() if other == user}
+            earlier = {item for item, when in mine.items() if when < mine[target]}
+            tied = {item for item, when in mine.items() if when == mine[target]} - {target}
+            shown, masked = held.history[row].tolist(), set(held.exclude[row].tolist())
+            # The last warm item: no warm item of this user is later.
+            assert max(mine[item] for item in set(mine) & warm_items) == mine[target]
+            assert earlier <= masked <= earlier | tied
+            assert set(shown) <= masked & warm_items
+            assert len(shown) == min(shots, len(masked & warm_items))
+            assert [mine[item] for item in shown] == sorted(mine[item] for item in shown)
+            unseen = (masked & warm_items) - set(shown)
+            if shown and unseen:
+                assert min(mine[item] for item in shown) >= max(mine[item] for item in unseen)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_cold_items_are_asked_for_at_every_event_with_a_past(
+    split: Split, rows: list[tuple[str, str, float, int]], part: str
+) -> None:
+    time = times(split, rows)
+    cold = groups(split)
+    warm_items = set(split.items["item"]) - cold["test items"] - cold["valid items"]
+    cold_users = cold["test users"] | cold["valid users"]
+    among_cold, among_all = sorted(sets(split, part, "warm-cold"), key=lambda held: len(held.candidates))
+    assert set(among_cold.candidates.tolist()) == cold[f"{part} items"]
+    assert len(among_all.candidates) == len(split.items)
+    assert among_cold.item.tolist() == among_all.item.tolist()
+    assert among_cold.unit == "user x item"
+
+    def past(user: int, when: int) -> list[int]:
+        mine = [(t, item) for (other, item), t in time.items() if other == user and item in warm_items and t < when]
+        return [item for _, item in sorted(mine)]
+
+    wanted = {
+        (user, item)
+        for (user, item), when in time.items()
+        if user not in cold_users and item in cold[f"{part} items"] and past(user, when)
+    }
+    assert set(zip(among_cold.user.tolist(), among_cold.item.tolist(), strict=True)) == wanted
+    trained = {
+        user: set(row.tolist())
+        for user, row in zip(split.training.user.tolist(), split.training.sequences, strict=True)
+    }
+    for row, (user, target) in enumerate(zip(among_cold.user.tolist(), among_cold.item.tolist(), strict=True)):
+        shown, when = among_cold.history[row].tolist(), time[user, target]
+        assert sorted(shown) == sorted(past(user, when))
+        assert [time[user, item] for item in shown] == sorted(time[user, item] for item in shown)
+        earlier = {item for (other, item), t in time.items() if other == user and t < when}
+        assert set(among_cold.exclude[row].tolist()) == earlier | trained.get(user, set())
+        assert target not in among_cold.exclude[row]
+
+
+def test_cold_users_on_cold_items_see_warm_items_only(split: Split) -> None:
+    cold = groups(split)
+    for held in sets(split, "test", "cold-cold"):
+        assert set(held.user.tolist()) <= cold["test users"]
+        assert set(held.item.tolist()) <= cold["test items"]
+        assert not set(held.history.values.tolist()) & (cold["test items"] | cold["valid items"])
+        assert held.history.lengths.max() <= held.shots
+        assert all(item not in held.exclude[row] for row, item in enumerate(held.item))
+
+
+def test_the_draw_follows_the_seed_and_each_id_alone(
+    rows: list[tuple[str, str, float, int]], make_card: Callable[..., Path]
+) -> None:
+    dataset = load_dataset(make_card(rows))
+    same, other = (make_split(dataset, SPEC, seed=seed) for seed in (0, 1))
+    again = make_split(load_dataset(make_card(rows[::-1])), SPEC)
+    assert groups(same) == groups(again)
+    assert same.identity == again.identity
+    assert groups(same) != groups(other)
+    np.testing.assert_array_equal(same.training.sequences.values, again.training.sequences.values)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"test_users": 0.6, "validation_users": 0.4}, {"test_items": 1.0}, {"shots": ()}, {"shots": (1, 1)}, {"k": 3}],
+)
+def test_senseless_parameters_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        ColdStart.model_validate(wrong)
