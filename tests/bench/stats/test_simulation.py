@@ -48,7 +48,6 @@ def coverage(differences: np.ndarray, units: Units) -> float:
     return float(np.mean([interval.low <= 0 <= interval.high for interval in found.values()]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("regime", REGIMES)
 def test_intervals_cover_and_tests_reject_as_they_say(regime, asked):
     differences, units = simulate(regime, asked), Units.crossed(*asked)
