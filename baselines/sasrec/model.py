@@ -54,6 +54,9 @@ class SASRecSettings(Settings):
     batch_targets : int
         Places a step at which the next item is to be named, about: counted in places and not in users, so that a
         step weighs the same on data of long and of short histories.
+    softmax_dtype : str
+        Of the matrix products with all items in training, where most of the time goes; ``"bfloat16"`` takes about half
+        the time on processors that multiply it natively.
     """
 
     hidden_size: int = Field(64, gt=0)
@@ -66,6 +69,7 @@ class SASRecSettings(Settings):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     batch_targets: int = Field(1500, gt=0)
+    softmax_dtype: Literal["float32", "bfloat16"] = "float32"
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -128,6 +132,7 @@ class SASRec(Recommender):
                 batch_targets=settings.batch_targets,
                 learning_rate=settings.learning_rate,
                 weight_decay=settings.weight_decay,
+                softmax_dtype=getattr(torch, settings.softmax_dtype),
                 validate=lambda: validate(self),
                 budget=budget,
                 rng=np.random.default_rng(seed),

@@ -22,22 +22,23 @@ BLOCK_CUDA = 2**26
 
 class _FullCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, items: Tensor, target: Tensor, rows: int) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, items: Tensor, target: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
         train = any(ctx.needs_input_grad)
         total = hidden.new_zeros(())
         d_hidden, d_items = torch.empty_like(hidden), torch.zeros_like(items)
+        low_hidden, low_items = hidden.to(dtype), items.to(dtype)
         for first in range(0, len(hidden), rows):
             part = slice(first, first + rows)
-            logits = hidden[part] @ items.T
+            logits = (low_hidden[part] @ low_items.T).to(hidden.dtype)
             right = logits.gather(1, target[part, None])
             top = logits.amax(1, keepdim=True)
             weights = logits.sub_(top).exp_()
             mass = weights.sum(1, keepdim=True)
             total += (mass.log() + top - right).sum()
             if train:
-                torch.mm(weights, items, out=d_hidden[part])
-                d_hidden[part] /= mass
-                d_items.addmm_(weights.T, hidden[part] / mass)
+                low_weights = weights.to(dtype)
+                d_hidden[part] = (low_weights @ low_items) / mass
+                d_items += low_weights.T @ (hidden[part] / mass).to(dtype)
         if train:
             d_hidden -= items[target]
             d_items.index_add_(0, target, hidden, alpha=-1)
@@ -46,12 +47,14 @@ class _FullCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         d_hidden, d_items = ctx.saved_tensors
-        return d_hidden * grad, d_items * grad, None, None
+        return d_hidden * grad, d_items * grad, None, None, None
 
 
-def full_cross_entropy(hidden: Tensor, items: Tensor, target: Tensor, *, rows: int | None = None) -> Tensor:
+def full_cross_entropy(
+    hidden: Tensor, items: Tensor, target: Tensor, *, rows: int | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
     """Sum over positions of the cross-entropy of ``softmax(hidden @ items.T)`` against ``target``.
 
     Parameters
@@ -61,6 +64,8 @@ def full_cross_entropy(hidden: Tensor, items: Tensor, target: Tensor, *, rows: i
     target : Tensor, shape (positions,), int64
     rows : int, optional
         Positions a block; by default as many as keep a block within the cache.
+    dtype : torch.dtype, optional
+        Of the factors of the matrix products, by default that of ``hidden``; sums and exponentials keep the latter.
 
     Returns
     -------
@@ -69,4 +74,4 @@ def full_cross_entropy(hidden: Tensor, items: Tensor, target: Tensor, *, rows: i
     """
     if rows is None:
         rows = max(1, (BLOCK_CUDA if hidden.is_cuda else BLOCK_CPU) // len(items))
-    return _FullCrossEntropy.apply(hidden, items, target, rows)
+    return _FullCrossEntropy.apply(hidden, items, target, rows, dtype or hidden.dtype)

@@ -25,6 +25,7 @@ def train(
     batch_targets: int,
     learning_rate: float,
     weight_decay: float,
+    softmax_dtype: torch.dtype,
     validate: Callable[[], float],
     budget: Budget,
     rng: np.random.Generator,
@@ -38,6 +39,8 @@ def train(
         Item indices, oldest first; at least one sequence holds two.
     batch_targets : int
         Places a step at which the next item is to be named, about.
+    softmax_dtype : torch.dtype
+        Of the matrix products with all items; everything else is float32.
     validate : callable
         The validation number of the network as it stands; the network is in evaluation mode meanwhile.
 
@@ -54,7 +57,7 @@ def train(
     network.train()
     for step, (epoch, inputs, target, real) in enumerate(_batches(sequences, network.length, batch_targets, rng), 1):
         hidden = network(inputs.to(device))[real.to(device)]
-        loss = full_cross_entropy(hidden, network.item.weight, target.to(device)) / len(target)
+        loss = full_cross_entropy(hidden, network.item.weight, target.to(device), dtype=softmax_dtype) / len(target)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

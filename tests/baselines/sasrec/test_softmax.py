@@ -49,3 +49,13 @@ def test_no_gradient_is_asked_for_in_evaluation():
         loss = full_cross_entropy(hidden, items, target)
     assert not loss.requires_grad
     torch.testing.assert_close(loss, functional.cross_entropy(hidden @ items.T, target, reduction="sum").detach())
+
+
+def test_bfloat16_products_change_little():
+    hidden, items, target = draw(20, 33, 8)
+    exact = full_cross_entropy(hidden, items, target)
+    low = full_cross_entropy(hidden, items, target, dtype=torch.bfloat16)
+    assert low.dtype == torch.float32
+    assert 0 < abs(low - exact) < 0.01 * exact
+    for ours, theirs in zip(gradients(low, hidden, items), gradients(exact, hidden, items), strict=True):
+        assert 0 < (ours - theirs).norm() < 0.01 * theirs.norm()

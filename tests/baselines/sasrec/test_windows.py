@@ -19,7 +19,9 @@ def numbered(sizes: list[int]) -> Ragged:
 def test_every_item_but_the_first_is_a_target_exactly_once(sizes, max_length, seed):
     sequences = numbered(sizes)
     windows = cut(sequences, max_length, np.random.default_rng(seed))
-    targets = [place + 1 for w in range(len(windows.start)) for place in windows.start[w] + np.arange(windows.length[w])]
+    targets = [
+        place + 1 for w in range(len(windows.start)) for place in windows.start[w] + np.arange(windows.length[w])
+    ]
     assert sorted(targets) == [place for row in sequences for place in row[1:]]
     assert ((windows.length >= 1) & (windows.length <= max_length)).all()
 
