@@ -82,13 +82,15 @@ class Dataset:
         return self.items["title"].null_count() < self.items.height
 
 
-def load_dataset(name_or_path: str | Path | Card) -> Dataset:
+def load_dataset(name_or_path: str | Path | Card, *, download: bool = True) -> Dataset:
     """Locate, check and read a data set.
 
     Parameters
     ----------
     name_or_path : str, Path or Card
         A shipped card's name, a YAML file, or a card.
+    download : bool
+        Whether a file that is not on this machine may be downloaded; if not, its absence is a DataError.
 
     Raises
     ------
@@ -103,7 +105,7 @@ def load_dataset(name_or_path: str | Path | Card) -> Dataset:
     missing: list[str] = []
 
     def find(role: str, source: Source) -> Path | None:
-        located = locate(card, role, source)
+        located = locate(card, role, source, download=download)
         if located is None:
             missing.append(f"{role}: {remedy(source)}")
             return None

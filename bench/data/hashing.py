@@ -115,7 +115,8 @@ def stable_hash64(strings: Sequence[str] | pl.Series) -> NDArray[np.uint64]:
     distinct = series.unique()
     raw = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in distinct.to_list())
     hashes = np.frombuffer(raw, dtype="<u8").astype(np.uint64)
-    return series.replace_strict(distinct, pl.Series(hashes), return_dtype=pl.UInt64).to_numpy()
+    hashed = series.replace_strict(distinct, pl.Series(hashes), return_dtype=pl.UInt64)
+    return hashed.to_numpy().astype(np.uint64)
 
 
 def mix64(*parts: ArrayLike) -> NDArray[np.uint64]:

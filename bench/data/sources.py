@@ -8,7 +8,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -73,13 +73,13 @@ def open_content(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def locate(card: Card, role: str, source: Source) -> Located | None:
-    """Find a source file, downloading it if need be, and check it.
+def locate(card: Card, role: str, source: Source, *, download: bool = True) -> Located | None:
+    """Find a source file and check it; what is nowhere on this machine is downloaded, unless ``download`` is false.
 
     Returns
     -------
     Located or None
-        None for an optional file that is nowhere and has no URL.
+        None for an optional file that is nowhere to be had.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def locate(card: Card, role: str, source: Source) -> Located | None:
         if path.is_file():
             _check(path, source)
             return Located(path, origin, checked=source.sha256 is not None)
-    if source.url is not None:
+    if source.url is not None and download:
         return _download(card, role, source, source.url)
     if source.optional:
         return None
@@ -152,6 +152,7 @@ def _check(path: Path, source: Source) -> None:
 def _download(card: Card, role: str, source: Source, url: str) -> Located:
     """Fetch into a temporary name; the final name appears only after the checksum held."""
     import pooch
+    import requests
 
     target = _cached(card, url)
     temporary: Path | None = None
@@ -159,8 +160,14 @@ def _download(card: Card, role: str, source: Source, url: str) -> Located:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         temporary = Path(name)
-        with os.fdopen(handle, "wb") as sink:
-            pooch.HTTPDownloader(timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S))(url, sink, None)
+        with os.fdopen(handle, "wb") as sink, ExitStack() as responses:
+
+            def close_later(response: requests.Response, *_: object, **__: object) -> None:
+                """Have every response closed: pooch leaves that of a failed download open."""
+                responses.callback(response.close)
+
+            fetch = pooch.HTTPDownloader(timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), hooks={"response": close_later})
+            fetch(url, sink, None)
         found = _content_sha256(temporary)
         if found != source.sha256:
             raise DataError(f"wrong checksum: expected sha256 {source.sha256}, found {found}")

@@ -59,9 +59,10 @@ def read_items(path: Path, columns: Mapping[str, str]) -> pl.DataFrame:
     ids, titles, labels = [], [], []
     for number, line in enumerate(text.read_lines(path), start=1):
         record = _record(path, number, line)
-        if not isinstance(record.get(wanted["item"]), str | int):
+        item = record.get(wanted["item"])
+        if not isinstance(item, str | int) or isinstance(item, bool):
             raise DataError(f"{path}, row {number}, column {wanted['item']!r}: missing, or not an id")
-        ids.append(str(record[wanted["item"]]))
+        ids.append(str(item))
         name = record.get(wanted["title"])
         if name is not None and not isinstance(name, str):
             raise DataError(f"{path}, row {number}, column {wanted['title']!r}: not a text")
