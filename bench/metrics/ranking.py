@@ -25,7 +25,7 @@ def _hit(rank: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _gain(rank: NDArray[np.int64]) -> NDArray[np.float64]:
     # One relevant item: the ideal DCG is 1 (Jarvelin & Kekalainen 2002, base 2).
-    return 1.0 / np.log2(rank + 1.0)
+    return np.asarray(1.0 / np.log2(rank + 1.0), np.float64)
 
 
 def _reciprocal(rank: NDArray[np.int64]) -> NDArray[np.float64]:

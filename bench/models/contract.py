@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.data.ragged import Ragged
 from bench.splits.training import Training
-from bench.tasks.requests import Catalogue, RankedLists, Requests
+from bench.tasks.requests import Catalogue, RankedLists, Requests, TaskName
 
 __all__ = [
     "Budget",
@@ -41,6 +41,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+AnySettings = Settings
+"""The same under a name that the class attribute ``Recommender.Settings`` does not hide."""
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a model declares about itself.
@@ -57,7 +61,7 @@ class Capabilities:
         ``"scores"`` (``score`` is called) or ``"lists"`` (``rank`` is called).
     """
 
-    tasks: frozenset[str] = frozenset({"sequential", "direct"})
+    tasks: frozenset[TaskName] = frozenset({"sequential", "direct"})
     cold_users: str | None = None
     cold_items: str | None = None
     needs_text: bool = False
@@ -124,7 +128,7 @@ class Progress(Protocol):
 class Validate(Protocol):
     """The validation number of a fitted (or half-fitted) model: higher is better, the same scorer for all."""
 
-    def __call__(self, model: Recommender) -> float:
+    def __call__(self, model: Recommender, /) -> float:
         """Score ``model`` on the validation requests."""
 
 
@@ -136,7 +140,7 @@ class Recommender(ABC):
     inside methods.
     """
 
-    Settings: ClassVar[type[Settings]] = Settings
+    Settings: ClassVar[type[AnySettings]] = Settings
     capabilities: ClassVar[Capabilities] = Capabilities()
     version: ClassVar[str]
     """Raised whenever the same input would give other numbers; part of every key."""
@@ -147,17 +151,17 @@ class Recommender(ABC):
     preload: ClassVar[tuple[str, ...]] = ()
     """Modules worth importing once, before cells are forked."""
 
-    def __init__(self, settings: Settings | None = None, *, device: str = "cpu") -> None:
+    def __init__(self, settings: AnySettings | None = None, *, device: str = "cpu") -> None:
         self.settings = settings if settings is not None else self.Settings()
         self.device = device
 
     @classmethod
-    def label(cls, settings: Settings) -> str:
+    def label(cls, settings: AnySettings) -> str:
         """The name a table prints: says what was run ("T5-scratch 4 M"), never only a family name."""
         return cls.__name__
 
     @classmethod
-    def identity(cls, settings: Settings) -> dict[str, str]:
+    def identity(cls, settings: AnySettings) -> dict[str, str]:
         """Digests of what the model brings along (backbone weights, tokenizer, prompts); part of every key.
 
         Raises
@@ -198,5 +202,5 @@ class Recommender(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, settings: Settings, *, device: str = "cpu") -> Self:
+    def load(cls, folder: Path, settings: AnySettings, *, device: str = "cpu") -> Self:
         """Read a model written by :meth:`save`; it answers exactly as the one that was saved."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.data.ragged import Ragged
 from bench.splits.events import Events
-from bench.splits.split import HeldOut, exclude_union
+from bench.splits.split import HeldOut, Part, exclude_union
 
 __all__ = ["LastTwo", "last_two", "leave_one_out"]
 
@@ -65,8 +65,10 @@ def leave_one_out(events: Events) -> tuple[NDArray[np.bool_], list[HeldOut]]:
     """
     cut = last_two(events, np.ones(len(events), bool))
     every_item = np.arange(len(events.items), dtype=np.int32)
+    parts: tuple[tuple[Part, tuple[NDArray[np.int32], NDArray[np.int32], Ragged]], ...]
+    parts = (("valid", cut.valid), ("test", cut.test))
     sets = [
         HeldOut(part, "warm-warm", None, "all", "user", user, item, history, exclude_union(history), every_item)
-        for part, (user, item, history) in (("valid", cut.valid), ("test", cut.test))
+        for part, (user, item, history) in parts
     ]
     return cut.training, sets

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from bench.runs.run import folder_name
+from bench.runs.suite import Suite, load_suite, suite_names
+
+
+@pytest.fixture
+def quick() -> Suite:
+    return load_suite("quick")
+
+
+def test_shipped_suites_name_models_and_settings_that_exist() -> None:
+    assert {"quick", "coldstart"} <= set(suite_names())
+    for name in suite_names():
+        for entry in load_suite(name).models:
+            entry.parsed_settings()
+
+
+def test_unknown_suite_suggests_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'coldstart'"):
+        load_suite("cold-start")
+
+
+def test_narrowing(quick: Suite) -> None:
+    narrow = quick.narrowed(models=["ease", "popularity"], seeds=[3, 4], dataset="amazon-beauty")
+    assert [entry.name for entry in narrow.models] == ["ease", "popularity"]
+    assert narrow.seeds == (3, 4)
+    assert narrow.dataset == "amazon-beauty"
+    with pytest.raises(UsageError, match="did you mean 'popularity'"):
+        quick.narrowed(models=["popularty"])
+
+
+def test_changing_settings(quick: Suite) -> None:
+    changed = quick.narrowed(changes={"bpr.embedding_size": 16, "bpr.budget.patience": 2, "split_seed": 5})
+    entry = next(entry for entry in changed.models if entry.name == "bpr")
+    assert entry.parsed_settings().model_dump()["embedding_size"] == 16
+    assert entry.budget.patience == 2
+    assert changed.split_seed == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split_sed": 5}, "did you mean 'split_seed'"),
+        ({"bpr.budget.pateince": 5}, "did you mean 'patience'"),
+        ({"protocol.test_user": 0.1}, "unknown key of protocol"),
+        ({"seeds": [1]}, "unknown key to set"),
+        ({"primary": "NDGC@10"}, "unknown metric"),
+        ({"bpr.budget.patience": "many"}, "patience"),
+        ({"tasks": ["sequence"]}, "unknown task"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused(quick: Suite, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        quick.narrowed(changes=changes)
+
+
+@pytest.mark.parametrize(("key", "message"), [("bpr.embedding_sise", "did you mean 'embedding_size'")])
+def test_an_unknown_setting_is_refused_before_anything_runs(quick: Suite, key: str, message: str) -> None:
+    entry = next(entry for entry in quick.narrowed(changes={key: 3}).models if entry.name == "bpr")
+    with pytest.raises(UsageError, match=message):
+        entry.parsed_settings()
+
+
+def test_a_suite_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "{name: mine, description: x, dataset: ml-100k, protocol: {name: leave-one-out}, tasks: [direct],"
+        " metrics: [HR@5], primary: HR@5, models: [popularity, {name: again, model: popularity}]}"
+    )
+    assert [entry.model for entry in load_suite(str(path)).models] == ["popularity", "popularity"]
+    path.write_text("{name: mine, nonsense: 1}")
+    with pytest.raises(UsageError, match="suite"):
+        load_suite(str(path))
+    path.write_text("{name: [")
+    with pytest.raises(UsageError, match="not valid YAML"):
+        load_suite(str(path))
+    with pytest.raises(UsageError, match="does not exist"):
+        load_suite(str(tmp_path / "other.yaml"))
+
+
+def test_a_changed_suite_never_writes_over_the_tables_of_the_shipped_one(quick: Suite) -> None:
+    names = [
+        folder_name(quick),
+        folder_name(quick.narrowed(dataset="amazon-beauty")),
+        folder_name(quick.narrowed(models=["ease"])),
+        folder_name(quick.narrowed(seeds=[1])),
+    ]
+    assert names[:2] == ["quick", "quick-amazon-beauty"]
+    assert len(set(names)) == 4
