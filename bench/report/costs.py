@@ -1,0 +1,101 @@
+"""What the numbers cost: seconds, memory and parameters, in files of their own, for they are never the same twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.report.grid import Block, Grid
+from bench.report.grid import Cell as Place
+from bench.runs.plan import Cell, Plan
+from bench.runs.store import Store, read_json
+
+__all__ = ["COLUMNS", "cost_grid", "cost_lines"]
+
+COLUMNS = (
+    "suite", "dataset", "model", "label", "seed", "stage", "set", "requests", "wall_s", "cpu_s", "peak_memory_mib",
+    "parameters_trained", "parameters_total", "steps", "epochs", "stopped", "converged", "device", "processor", "cores",
+    "shared_machine", "code", "cell",
+)  # fmt: skip
+
+
+def cost_lines(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """One line a stored fit and a stored prediction, in the order of the plan."""
+    lines = []
+    for cell in plan.cells:
+        if cell.key and store.has_cell(cell.key):
+            lines.append(_fit(plan, store, cell))
+            lines += [
+                _prediction(plan, store, cell, prediction.name, prediction.key)
+                for prediction in cell.predictions
+                if store.has_prediction(cell.key, prediction.key)
+            ]
+    return lines
+
+
+def _common(plan: Plan, cell: Cell, provenance: dict[str, Any]) -> dict[str, Any]:
+    spent = ("wall_s", "cpu_s", "peak_memory_mib", "processor", "cores", "shared_machine", "code")
+    return {
+        "suite": plan.suite.name,
+        "dataset": plan.split.dataset,
+        "model": cell.entry.name,
+        "label": cell.label,
+        "seed": cell.seed,
+        "device": plan.device,
+        "cell": cell.key,
+        **{name: provenance.get(name) for name in spent},
+    }
+
+
+def _fit(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
+    folder = store.cell(cell.key)
+    fit = read_json(folder / "fit.json")
+    learned = ("parameters_trained", "parameters_total", "steps", "epochs", "stopped", "converged")
+    return {
+        **_common(plan, cell, read_json(folder / "provenance.json")),
+        "stage": "fit",
+        **{name: fit[name] for name in learned},
+    }
+
+
+def _prediction(plan: Plan, store: Store, cell: Cell, name: str, key: str) -> dict[str, Any]:
+    provenance = read_json(store.prediction(cell.key, key) / "provenance.json")
+    requests = len(plan.set_named(name))
+    return {**_common(plan, cell, provenance), "stage": "predict", "set": name, "requests": requests}
+
+
+def cost_grid(plan: Plan, lines: Sequence[dict[str, Any]]) -> Grid:
+    """One row a model: training and answering, averaged over its seeds."""
+    rows = []
+    for name in dict.fromkeys(line["model"] for line in lines):
+        own = [line for line in lines if line["model"] == name]
+        fits, asked = [line for line in own if line["stage"] == "fit"], [line for line in own if line["stage"] != "fit"]
+        requests = sum(line["requests"] for line in asked)
+        rows.append(
+            (
+                Place(fits[0]["label"]),
+                Place(f"{_mean(fits, 'wall_s'):.1f}"),
+                Place(f"{_mean(fits, 'cpu_s'):.1f}"),
+                Place(f"{1000 * sum(line['wall_s'] for line in asked) / requests:.2f}" if requests else "-"),
+                Place(f"{max(line['peak_memory_mib'] for line in own):,.0f}"),
+                Place(f"{fits[0]['parameters_trained']:,}"),
+                Place(f"{fits[0]['parameters_total']:,}"),
+                Place(f"{_mean(fits, 'steps'):,.0f}"),
+                Place(", ".join(sorted({line["stopped"] for line in fits}))),
+            )
+        )
+    header = (
+        "Model", "Training, s", "Training, CPU s", "Answering, ms a request", "Peak memory, MiB", "Parameters trained",
+        "Parameters in total", "Steps", "Ended by",
+    )  # fmt: skip
+    machines = sorted({f"{line['processor']}, {line['cores']} cores" for line in lines})
+    notes = [f"Machine: {'; '.join(machines)}; device {plan.device}."] if lines else []
+    if any(line["shared_machine"] for line in lines):
+        notes.append("Cells ran side by side on a shared machine: their seconds are upper bounds.")
+    notes.append("Answering counts validation and test requests. Memory is the peak of the whole process.")
+    title = f"{plan.suite.name}: costs on {plan.split.dataset}"
+    return Grid(title, header, (Block("", tuple(rows)),), tuple(notes))
+
+
+def _mean(lines: Sequence[dict[str, Any]], name: str) -> float:
+    return float(sum(line[name] for line in lines) / len(lines))

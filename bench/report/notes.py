@@ -1,0 +1,89 @@
+"""What must be said under a table so that its numbers can be trusted, or doubted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.report.collect import LEVEL, PERMUTATIONS, REPLICATES
+from bench.report.grid import NOTHING, count
+from bench.report.values import Model, Row, Table
+from bench.runs.plan import Plan
+
+__all__ = ["ALPHA", "about_data", "about_tests", "about_training", "absences", "legend"]
+
+ALPHA = 0.05
+"""Corrected p below which a difference is marked."""
+
+
+def legend(primary: str, references: Sequence[str]) -> list[str]:
+    """How the main table is read."""
+    chosen = ", ".join(references) or "none here"
+    return [
+        f"{primary}, mean over the unit of inference; the tables below have the intervals and the other metrics.",
+        f"Bold: best of the column. r: its reference, the classic model that is best on the matching validation set "
+        f"({chosen}). + or -: better or worse than the reference, p < {ALPHA} by a paired randomisation test, "
+        f"corrected (Holm) over the column. No mark: no difference was found.",
+        "[43%]: share of the requests that the model can answer, where it is not all of them; the others count as "
+        f"misses. {NOTHING} [0%]: it can answer none. Empty: it does not do the task.",
+    ]
+
+
+def about_data(plan: Plan) -> list[str]:
+    """Data set, protocol, split, and what its makers warn of."""
+    return [
+        f"Data: {plan.split.dataset}. Protocol: {plan.split.protocol}. Split {plan.split.identity[:12]}.",
+        *plan.split.notes,
+    ]
+
+
+def about_tests(plan: Plan, table: Table) -> list[str]:
+    """Unit of inference, reference, tests and intervals of one table."""
+    joint = table.asked.unit != "user"
+    unit = "users and items jointly" if joint else "the user (its requests averaged first)"
+    drawn = "users and items" if joint else "users"
+    seeds = " and training seeds" if len(plan.suite.seeds) > 1 else ""
+    notes = [
+        f"Unit of inference: {unit}: {table.units}, {count(len(table.asked), 'request')}. Intervals: {LEVEL:.0%}, "
+        f"bootstrap over {drawn}{seeds}, {REPLICATES:,} replicates."
+    ]
+    if table.reference.name is None:
+        return [*notes, f"Reference: {table.reference.reason}."]
+    largest = ", by users, by items and by both, the largest p" if joint else ""
+    return [
+        *notes,
+        f"Reference: {table.reference.reason}.",
+        f"Difference: model minus reference in {plan.suite.primary}. p: paired randomisation test that flips whole "
+        f"{drawn}{largest} ({PERMUTATIONS:,} draws, two-sided), corrected by Holm for the "
+        f"{count(table.comparisons, 'comparison')} of this table. d_z: mean difference in standard deviations of the "
+        f"{'requests' if joint else 'users'}' differences.",
+    ]
+
+
+def about_training(plan: Plan, rows: Sequence[Row]) -> list[str]:
+    """Seeds, tuning, convergence, coverage and ties."""
+    models = {row.model.name: row.model for row in rows}
+    seeds = ", ".join(map(str, plan.suite.seeds))
+    notes = [
+        f"Training seed{'s' if len(plan.suite.seeds) > 1 else ''} {seeds}. Untuned: every model runs with the settings "
+        "of the suite; those that train in steps keep the step that is best on validation."
+    ]
+    starved = [f"{model.label} (ended by {model.stopped})" for model in models.values() if not model.converged]
+    if starved:
+        notes.append(f"Not converged, more training may help: {', '.join(starved)}.")
+    notes.append("Ties count against the model: candidates scored as high as the answer stand above it.")
+    return notes
+
+
+def absences(plan: Plan, models: Sequence[Model], failed: Mapping[str, str], missing: Mapping[str, str]) -> list[str]:
+    """Which entries of the suite have no numbers, and why; cells are called as ``Outcome`` calls them."""
+    stored = {(model.name, cell.seed) for model in models for cell in model.cells}
+    notes = []
+    for cell in plan.cells:
+        name = cell.entry.name if len(plan.suite.seeds) == 1 else f"{cell.entry.name} (seed {cell.seed})"
+        if name in failed:
+            notes.append(f"Failed: {name}: {failed[name]}")
+        elif reason := cell.missing or missing.get(name, ""):
+            notes.append(f"Not run: {name}: {reason}")
+        elif (cell.entry.name, cell.seed) not in stored:
+            notes.append(f"Not run: {name} ({cell.label}): not in the store.")
+    return notes

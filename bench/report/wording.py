@@ -1,0 +1,53 @@
+"""How request sets are called in headings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.report.grid import count
+
+if TYPE_CHECKING:
+    from bench.tasks import RequestSet
+
+__all__ = ["column", "pool", "quadrant", "title"]
+
+_QUADRANT = {
+    "warm-warm": "warm user, warm item",
+    "cold-warm": "cold user, warm item",
+    "warm-cold": "warm user, cold item",
+    "cold-cold": "cold user, cold item",
+}
+_SHORT = {"warm-warm": "both warm", "cold-warm": "cold user", "warm-cold": "cold item", "cold-cold": "both cold"}
+
+
+def quadrant(name: str) -> str:
+    """``cold user, warm item``."""
+    return _QUADRANT.get(name, name)
+
+
+def pool(asked: RequestSet) -> str:
+    """What is ranked: ``the 1,682 items``, ``the 168 cold items``."""
+    kind = "item" if asked.pool == "all" else f"{asked.pool} item"
+    return f"the {count(len(asked.requests.catalogue.items), kind)}"
+
+
+def title(asked: RequestSet) -> str:
+    """A table's heading."""
+    words = quadrant(asked.quadrant)
+    shots = "" if asked.shots is None else f", k = {asked.shots} shown"
+    return f"{words[:1].upper()}{words[1:]}{shots}: {asked.task}, ranking {pool(asked)}"
+
+
+def column(asked: RequestSet, among: Sequence[RequestSet]) -> str:
+    """A column's heading: no longer than it takes to tell the set from the others."""
+    parts = []
+    if len({other.task for other in among}) > 1:
+        parts.append(asked.task)
+    if len({other.quadrant for other in among}) > 1:
+        parts.append(_SHORT.get(asked.quadrant, asked.quadrant))
+    if asked.shots is not None:
+        parts.append(f"k={asked.shots}")
+    if len({other.pool for other in among if other.quadrant == asked.quadrant}) > 1 or asked.quadrant == "cold-cold":
+        parts.append(f"among {asked.pool}")
+    return ", ".join(parts) or asked.task

@@ -1,0 +1,99 @@
+"""Writing a suite's report: tables, figure, costs, and the manifest that says what made them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from bench.report.manifest import MANIFEST, Failures, make_manifest, reasons
+from bench.runs.plan import Plan
+from bench.runs.store import Store
+
+__all__ = ["ReportFiles", "write_report"]
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where the parts of a report are."""
+
+    table_md: Path
+    table_tex: Path
+    table_csv: Path
+    costs_md: Path
+    costs_csv: Path
+    figure_svg: Path
+    figure_png: Path
+    suite_yaml: Path
+    manifest: Path
+
+    @classmethod
+    def below(cls, folder: Path) -> ReportFiles:
+        """The usual names."""
+        parts = {field.name: folder / field.name.replace("_", ".") for field in fields(cls) if field.name != "manifest"}
+        return cls(**parts, manifest=folder / MANIFEST)
+
+    @property
+    def described(self) -> list[Path]:
+        """All but the manifest."""
+        return [getattr(self, field.name) for field in fields(self) if field.name != "manifest"]
+
+
+def write_report(
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    *,
+    failed: Failures | None = None,
+    missing: Mapping[str, str] | None = None,
+) -> ReportFiles:
+    """Write the report of a suite into ``folder``; equal stores give equal bytes.
+
+    Parameters
+    ----------
+    failed : mapping of str to str or Path
+        Cell name (as in ``bench.runs.Outcome``) -> the reason, or the folder that a failure left.
+    missing : mapping of str to str
+        Cell name -> what the model lacks; what the plan knows need not be repeated.
+    """
+    # Statistics and figures are slow to import, and a report that is current needs neither.
+    from bench.report import costs, layout, notes
+    from bench.report.collect import collect, stored_models
+    from bench.report.figure import draw
+    from bench.report.latex import latex
+    from bench.report.long_form import long_form, write_csv
+    from bench.report.markdown import markdown
+
+    why, missing = reasons(failed or {}), missing or {}
+    files = ReportFiles.below(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    tables = collect(plan, store)
+    absent = notes.absences(plan, stored_models(plan, store), why, missing)
+    main = layout.main_tables(plan, tables, absent)
+    details = [layout.detail(plan, table, absent) for table in tables if table.rows]
+    parts = [markdown(grid, level=1 if not place else 2) for place, grid in enumerate(main)]
+    parts += [markdown(grid) for grid in details]
+    spent = costs.cost_lines(plan, store)
+
+    _write(files.table_md, "\n".join(parts))
+    _write(files.table_tex, latex([*main, *details], label=plan.suite.name))
+    _write(files.table_csv, long_form(plan, tables))
+    _write(files.costs_md, markdown(costs.cost_grid(plan, spent), level=1))
+    _write(files.costs_csv, write_csv(costs.COLUMNS, spent))
+    _write(files.suite_yaml, yaml.safe_dump(plan.suite.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    draw(plan, tables, svg=files.figure_svg, png=files.figure_png)
+    described = make_manifest(plan, store, folder, files.described, failed=why, missing=missing)
+    _write(files.manifest, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    return files
+
+
+def _write(path: Path, text: str) -> None:
+    """Write whole or not at all."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
