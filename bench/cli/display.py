@@ -52,7 +52,7 @@ def follow() -> Iterator[Listener]:
     tasks: dict[int, tuple[object, float]] = {}
 
     def listener(cell: Cell, event: Event) -> None:
-        name = f"{cell.entry.name} (seed {cell.seed})"
+        name = cell.name
         if event.job not in tasks:
             tasks[event.job] = (bars.add_task(name, total=1, note=""), time.monotonic())
         task, started = tasks[event.job]

@@ -38,12 +38,15 @@ class Cell:
 
     Attributes
     ----------
+    name : str
+        Of the entry, with the seed where the suite has several.
     key : str
         Names the cell's folder in the store; empty when ``missing`` says that it cannot run.
     missing : str
         What the model lacks and how to get it; empty when it can run.
     """
 
+    name: str
     entry: ModelEntry
     seed: int
     label: str
@@ -52,11 +55,6 @@ class Cell:
     cached: bool
     predictions: tuple[Prediction, ...]
     missing: str = ""
-
-    @property
-    def name(self) -> str:
-        """Name of the cell within its suite."""
-        return f"{self.entry.name} (seed {self.seed})"
 
     @property
     def done(self) -> bool:
@@ -166,4 +164,5 @@ def _cell(
         found = digest(described)[:32]
         predictions.append(Prediction(asked.name, found, described, store.has_prediction(key, found)))
     cached = not missing and store.has_cell(key)
-    return Cell(entry, seed, label, key, spec, cached, tuple(predictions), missing)
+    name = entry.name if len(suite.seeds) == 1 else f"{entry.name} (seed {seed})"
+    return Cell(name, entry, seed, label, key, spec, cached, tuple(predictions), missing)
