@@ -55,10 +55,10 @@ def hits(model: SASRec) -> float:
 
 
 def test_learns_a_certain_next_item():
-    budget = Budget(max_epochs=200, eval_every_epochs=5, patience=40)
-    model, report = fit(WALKS, budget, validate=hits, dropout=0.0, input_dropout=0.0, learning_rate=5e-3)
+    budget = Budget(max_epochs=60, eval_every_epochs=10, patience=6)
+    model, report = fit(WALKS, budget, validate=hits, dropout=0.0, input_dropout=0.0, learning_rate=1e-2)
     assert hits(model) == 1.0
-    assert report.curve[-1]["loss"] < 0.1 < 2.5 < report.curve[0]["loss"]
+    assert report.curve[-1]["loss"] < 0.1
     long = ask([(RING * 2)[:33]], sorted(RING))
     assert long.catalogue.items[model.score(long).argmax()] == RING[13], "the last items of a long history count"
 

@@ -74,8 +74,7 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(made(sequence), made(sequence))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_equals_recbole_under_copied_weights(monkeypatch):
+def test_equals_recbole_under_copied_weights():
     layers = pytest.importorskip("recbole.model.layers")
     ours = network(dropout=0.5).eval()
     theirs = layers.TransformerEncoder(
