@@ -17,6 +17,8 @@ from transformers.utils import logging as transformers_logging
 
 from llm_models.backbones.locate import BackboneFiles
 
+Told = Callable[[int, int], None]
+
 __all__ = ["TextEncoder", "shared_encoder"]
 
 # Padded tokens a batch. On CPUs small batches stay in cache: 1,024 was 1.3 times as fast as 4,096 (2 cores).
@@ -58,7 +60,8 @@ class TextEncoder:
         self.max_tokens = min(max_tokens, limit)
         self.device = device
         self.tokens_read = 0
-        self._known: dict[str, NDArray[np.float32]] = {}
+        self._row: dict[str, int] = {}
+        self._matrix = np.empty((0, self.width), np.float32)
 
     @property
     def width(self) -> int:
@@ -70,39 +73,44 @@ class TextEncoder:
         """Number of weights, all frozen."""
         return sum(weight.numel() for weight in self.model.parameters())
 
-    def encode(
-        self, texts: Sequence[str], *, progress: Callable[[int, int], None] | None = None
-    ) -> NDArray[np.float32]:
-        """Embed texts.
+    def encode(self, texts: Sequence[str], *, progress: Told | None = None) -> NDArray[np.float32]:
+        """Embed texts: unit rows, float32, shape (texts, width), in the order given."""
+        return self.take(self.index(texts, progress=progress))
+
+    def index(self, texts: Sequence[str], *, progress: Told | None = None) -> NDArray[np.int64]:
+        """Encode those texts that were not met before; return the row of each, for :meth:`take`.
 
         Parameters
         ----------
         texts : sequence of str
-            May repeat; order is kept.
+            May repeat.
         progress : callable or None
-            Told how many of the texts not met before are done, after each batch.
+            Told how many of the new texts are done, and how many there are, after each batch.
 
         Returns
         -------
-        ndarray of float32, shape (texts, width)
-            Unit rows.
+        ndarray of int64, shape (texts,)
+            Valid for the life of the encoder.
         """
-        fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
-        done = 0
-        for batch, vectors in self._batches(fresh):
-            for position, vector in zip(batch, vectors, strict=True):
-                self._known[fresh[position]] = vector
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(fresh))
-        if not texts:
-            return np.empty((0, self.width), np.float32)
-        return np.stack([self._known[text] for text in texts])
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._row]
+        if fresh:
+            vectors = np.empty((len(fresh), self.width), np.float32)
+            done = 0
+            for batch, encoded in self._batches(fresh):
+                vectors[batch] = encoded
+                done += len(batch)
+                if progress is not None:
+                    progress(done, len(fresh))
+            self._row.update({text: row for row, text in enumerate(fresh, start=len(self._matrix))})
+            self._matrix = np.concatenate([self._matrix, vectors])
+        return np.array([self._row[text] for text in texts], dtype=np.int64)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Embeddings by row (see :meth:`index`), shape (rows, width)."""
+        return self._matrix[rows]
 
     def _batches(self, texts: list[str]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Encode texts in batches of like length: positions and their vectors, shape (batch, width)."""
-        if not texts:
-            return
         tokens = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
         lengths = np.array([len(row) for row in tokens])
         self.tokens_read += int(lengths.sum())

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["M6"]
 
+_TABLES_KEPT = 64  # a cold-start validation asks from about thirty
+
 
 class M6(Recommender):
     """Retrieval by text: cosine of a user's and an item's frozen vectors, or of their trained projections."""
@@ -239,7 +241,7 @@ class M6(Recommender):
         if self._vectors.joined:
             users = self._vectors.users(table, sequences, _told(progress, "encoding users"))
             user_mean = users[sequences.lengths > 0].mean(axis=0)
-        self._use(table.raw[table.has_text].mean(axis=0), user_mean)
+        self._use(table.raw().mean(axis=0), user_mean)
 
     def _fitted(self) -> tuple[Training, Vectors]:
         if self._training is None or self._vectors is None:
@@ -247,7 +249,7 @@ class M6(Recommender):
         return self._training, self._vectors
 
     def _table(self, rows: pl.DataFrame, progress: Progress | None = None) -> ItemVectors:
-        """The vectors of a text table; the last few tables met are kept, since blocks of requests share theirs."""
+        """The vectors of a text table; tables met lately are kept, since requests come back with the same ones."""
         from llm_models.m6.vectors import ItemVectors
 
         for known, table in self._tables:
@@ -256,7 +258,7 @@ class M6(Recommender):
         assert self._vectors is not None
         told = None if progress is None else _told(progress, "encoding items")
         table = ItemVectors(rows, self._vectors.template, self._vectors.encoder, told)
-        self._tables = [(rows, table), *self._tables[:3]]
+        self._tables = [(rows, table), *self._tables[: _TABLES_KEPT - 1]]
         return table
 
 

@@ -70,12 +70,12 @@ class M6Settings(Settings):
     heads: Literal["none", "contrastive"] = "contrastive"
     dim: PositiveInt = 128
     start: Literal["principal", "random"] = "principal"
-    temperature: PositiveFloat = 0.07
+    temperature: PositiveFloat = 0.2
     popularity_correction: float = Field(default=1.0, ge=0.0, le=1.0)
     targets_per_user: PositiveInt | None = 20
-    learning_rate: PositiveFloat = 3e-4
+    learning_rate: PositiveFloat = 1e-3
     weight_decay: float = Field(default=0.01, ge=0.0)
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     batch_size: int = Field(default=512, ge=2)
 
     @field_validator("template")

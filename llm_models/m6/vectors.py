@@ -24,8 +24,11 @@ class Encoder(Protocol):
 
     width: int
 
-    def encode(self, texts: list[str], *, progress: Told | None = None) -> Floats:
-        """Unit vectors of texts, shape (texts, width)."""
+    def index(self, texts: list[str], *, progress: Told | None = None) -> NDArray[np.int64]:
+        """Encode what is new and return the row of each text, shape (texts,)."""
+
+    def take(self, rows: NDArray[np.int64]) -> Floats:
+        """Unit vectors by row, shape (rows, width)."""
 
 
 def unit(vectors: Floats) -> Floats:
@@ -68,7 +71,7 @@ def write_recent(texts: list[str], histories: Ragged, template: Template, *, win
 
 
 class ItemVectors:
-    """The items of one text table: their codes, their texts, and the encoder's vectors of those.
+    """The items of one text table: their codes, their texts, and where the encoder keeps the vectors of those.
 
     Attributes
     ----------
@@ -77,8 +80,6 @@ class ItemVectors:
     texts : list of str
         Empty where an item has none.
     has_text : ndarray of bool, shape (items,)
-    raw : ndarray of float32, shape (items, width)
-        Unit rows as encoded; zeros where there is no text.
     """
 
     def __init__(self, rows: pl.DataFrame, template: Template, encoder: Encoder, told: Told | None = None) -> None:
@@ -86,8 +87,12 @@ class ItemVectors:
         self.codes = rows["item"].to_numpy()
         self.texts = template.write_items(rows)
         self.has_text = np.array([bool(text) for text in self.texts], dtype=bool)
-        self.raw = np.zeros((len(rows), encoder.width), np.float32)
-        self.raw[self.has_text] = encoder.encode([text for text in self.texts if text], progress=told)
+        self._encoder = encoder
+        self._place = encoder.index([text for text in self.texts if text], progress=told)
+
+    def raw(self) -> Floats:
+        """Vectors as encoded of the items that have text, in order, shape (has_text.sum(), width)."""
+        return self._encoder.take(self._place)
 
     def rows_of(self, codes: Ragged) -> Ragged:
         """Histories of item codes as rows of this table; items without text are left out."""
@@ -132,8 +137,8 @@ class Vectors:
 
     def items(self, table: ItemVectors) -> Floats:
         """Unit vectors of a table's items, shape (items, width); zeros where there is no text."""
-        vectors = unit(table.raw - self.item_mean)
-        vectors[~table.has_text] = 0.0
+        vectors = np.zeros((len(table.codes), self.encoder.width), np.float32)
+        vectors[table.has_text] = unit(table.raw() - self.item_mean)
         return vectors
 
     def users(self, table: ItemVectors, histories: Ragged, told: Told | None = None) -> Floats:
@@ -147,6 +152,6 @@ class Vectors:
         served = histories.lengths > 0
         vectors = np.zeros((len(histories), self.encoder.width), np.float32)
         texts = write_recent(table.texts, histories, self.template, window=self.window)
-        encoded = self.encoder.encode([text for text in texts if text], progress=told)
-        vectors[served] = unit(encoded - self.user_mean)
+        rows = self.encoder.index([text for text in texts if text], progress=told)
+        vectors[served] = unit(self.encoder.take(rows) - self.user_mean)
         return vectors
