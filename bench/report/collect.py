@@ -135,14 +135,14 @@ def _reference(asked: RequestSet, plan: Plan, store: Store, ranked: Sequence[Mod
     """The classic model that is best on the matching validation set."""
     classics = [model for model in ranked if model.side == "classic"]
     if not classics:
-        return Reference(None, "no classic model serves this set: no test")
+        return Reference(None, "no classic model serves this set, so nothing is tested")
     twin = asked.name.replace("test/", "valid/", 1)
     if twin not in {other.name for other in plan.sets}:
-        return Reference(None, "no matching validation set to choose a reference on: no test")
+        return Reference(None, "there is no matching validation set to choose one on, so nothing is tested")
     measured = _measured(twin, store, classics)
     measured = {name: frames for name, frames in measured.items() if coverage(frames) > 0}
     if not measured:
-        return Reference(None, "no classic model serves the matching validation set: no test")
+        return Reference(None, "no classic model serves the matching validation set, so nothing is tested")
     metric = plan.suite.primary
     units: Units = units_of(plan.set_named(twin).unit, next(iter(measured.values()))[0])
     sign = 1 if parse(metric).higher_is_better else -1

@@ -33,7 +33,7 @@ _COLOURS = (
 _GREYS = ("#4d4d4d", "#8c8c8c", "#b3b3b3")
 _MARKERS = {"floor": "|", "classic": "o", "llm": "D"}
 
-_STYLE = {
+_STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.spines.top": False,
@@ -55,7 +55,7 @@ class _Look:
 
     colour: str
     marker: str
-    line: str
+    line: Any
     fill: str
 
     @property
@@ -83,26 +83,27 @@ def draw(plan: Plan, tables: Sequence[Table], *, svg: Path, png: Path) -> None:
     still, moving = [run for run in runs if len(run) == 1], [run for run in runs if len(run) > 1]
     columns = max(1, min(3, max(len(still), len(moving))))
     lines = [part[at : at + columns] for part in (still, moving) for at in range(0, len(part), columns)]
-    legend_rows = -(-len(models) // 3) if moving else 0
-    heights = [max(1.6, 0.7 + 0.17 * len(models)) if len(line[0]) == 1 else 2.4 for line in lines]
+    heights = [max(1.7, 0.75 + 0.17 * len(models)) if len(line[0]) == 1 else 2.3 for line in lines]
+    heights += [0.15 + 0.17 * -(-len(models) // 3)] if moving else []
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(1.5 + 2.3 * columns, sum(heights) + 0.2 + 0.18 * legend_rows), layout="constrained")
+        figure = Figure(figsize=(1.8 + 2.2 * columns, sum(heights, 0.25)), layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(f"{plan.suite.primary} on {plan.split.dataset}, with 95% intervals", fontsize=9)
-        if lines:
-            grid = figure.subplots(len(lines), columns, squeeze=False, height_ratios=heights)
-            for axes_of_line, line in zip(grid, lines, strict=True):
-                for axes, run in zip(axes_of_line, line, strict=False):
-                    axes.set_title(_title(run[0], tables))
-                    if len(run) == 1:
-                        _dots(axes, run[0], models, looks, plan.suite.primary, named=axes is axes_of_line[0])
-                    else:
-                        _curves(axes, run, models, looks, plan.suite.primary)
-                for axes in axes_of_line[len(line) :]:
-                    axes.set_axis_off()
+        # A part of its own a line: the names beside the upper panels need not indent the lower ones.
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False).flat if heights else ()
+        for part, line in zip(parts, lines, strict=False):
+            row_of_axes = part.subplots(1, columns, squeeze=False)[0]
+            for place, (axes, run) in enumerate(zip(row_of_axes, line, strict=False)):
+                axes.set_title(_title(run[0], tables))
+                if len(run) == 1:
+                    _dots(axes, run[0], models, looks, plan.suite.primary, named=place == 0)
+                else:
+                    _curves(axes, run, models, looks, plan.suite.primary)
+            for axes in row_of_axes[len(line) :]:
+                axes.set_axis_off()
         if moving:
             handles = [_handle(model, looks[model.name]) for model in models]
-            figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+            parts[len(lines)].legend(handles=handles, loc="center", ncols=3, frameon=False)
         figure.savefig(svg, metadata={"Date": None, "Creator": None})
         figure.savefig(png, dpi=160, metadata={"Software": None})
 
@@ -178,8 +179,8 @@ def _curves(axes: Axes, run: Sequence[Table], models: Sequence[Model], looks: Ma
     axes.grid(visible=False, axis="x")
     axes.set_xticks(range(len(run)), [str(table.asked.shots) for table in run])
     axes.set_xlim(-0.5, len(run) - 0.5)
-    axes.set_xlabel("k, items shown of the cold user")
-    axes.set_ylabel(metric)
+    axes.set_xlabel("k, items shown")
+    axes.set_ylabel(metric, labelpad=2)
 
 
 def _arms(mean: float, low: float, high: float) -> list[list[float]]:
@@ -190,7 +191,7 @@ def _arms(mean: float, low: float, high: float) -> list[list[float]]:
 
 
 def _name(model: Model) -> str:
-    return model.label if model.block == "main" else f"{model.label} ({model.block})"
+    return model.label if model.block == "main" else f"{model.label}, {model.block}"
 
 
 def _handle(model: Model, look: _Look) -> Any:

@@ -47,7 +47,7 @@ def about_tests(plan: Plan, table: Table) -> list[str]:
         f"bootstrap over {drawn}{seeds}, {REPLICATES:,} replicates."
     ]
     if table.reference.name is None:
-        return [*notes, f"Reference: {table.reference.reason}."]
+        return [*notes, f"No reference: {table.reference.reason}."]
     largest = ", by users, by items and by both, the largest p" if joint else ""
     return [
         *notes,
@@ -75,15 +75,14 @@ def about_training(plan: Plan, rows: Sequence[Row]) -> list[str]:
 
 
 def absences(plan: Plan, models: Sequence[Model], failed: Mapping[str, str], missing: Mapping[str, str]) -> list[str]:
-    """Which entries of the suite have no numbers, and why; cells are called as ``Outcome`` calls them."""
+    """Which entries of the suite have no numbers, and why."""
     stored = {(model.name, cell.seed) for model in models for cell in model.cells}
     notes = []
     for cell in plan.cells:
-        name = cell.entry.name if len(plan.suite.seeds) == 1 else f"{cell.entry.name} (seed {cell.seed})"
-        if name in failed:
-            notes.append(f"Failed: {name}: {failed[name]}")
-        elif reason := cell.missing or missing.get(name, ""):
-            notes.append(f"Not run: {name}: {reason}")
+        if cell.name in failed:
+            notes.append(f"Failed: {cell.name}: {failed[cell.name]}")
+        elif reason := cell.missing or missing.get(cell.name, ""):
+            notes.append(f"Not run: {cell.name}: {reason}")
         elif (cell.entry.name, cell.seed) not in stored:
-            notes.append(f"Not run: {name} ({cell.label}): not in the store.")
+            notes.append(f"Not run: {cell.name} ({cell.label}): not in the store.")
     return notes

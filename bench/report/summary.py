@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import textwrap
+from itertools import takewhile
 from pathlib import Path
 
 from tabulate import tabulate
@@ -11,17 +14,14 @@ from bench.report.markdown import unescape
 
 __all__ = ["print_summary"]
 
-_NOTES = 3
-"""How many notes (how the table is read) are shown below it."""
-
 
 def print_summary(folder: Path) -> None:
-    """Print the first table of ``table.md``; ``*`` marks what is bold there."""
+    """Print the first table of ``table.md``; ``*`` stands for bold."""
     lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()
     start = next(at for at, line in enumerate(lines) if line.startswith("|"))
     stop = next(at for at in range(start, len(lines) + 1) if at == len(lines) or not lines[at].startswith("|"))
     header, _, *rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines[start:stop]]
-    notes = [line for line in lines[stop:] if line.startswith("- ")][:_NOTES]
+    notes = takewhile(lambda line: line.startswith("- "), lines[stop + 1 :])
     print(unescape(lines[0].lstrip("# ")), end="\n\n")
     print(
         tabulate(
@@ -32,8 +32,10 @@ def print_summary(folder: Path) -> None:
         )
     )
     print()
+    width = max(60, min(shutil.get_terminal_size((120, 24)).columns, 120))
     for note in notes:
-        print(unescape(note).replace("Bold: best", "*: best"))
+        text = unescape(note).replace("Bold: best", "*: best")
+        print(textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False))
 
 
 def _plain(cell: str) -> str:

@@ -41,7 +41,7 @@ def title(asked: RequestSet) -> str:
 
 def column(asked: RequestSet, among: Sequence[RequestSet]) -> str:
     """A column's heading: no longer than it takes to tell the set from the others."""
-    parts = []
+    parts: list[str] = []
     if len({other.task for other in among}) > 1:
         parts.append(asked.task)
     if len({other.quadrant for other in among}) > 1:

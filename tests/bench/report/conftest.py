@@ -85,7 +85,8 @@ class World:
                 rng = np.random.default_rng([seed, *map(ord, name + asked.part)])
                 self._write_prediction(key, found, described, self._counts(asked, rng, power, share, tied))
                 predictions.append(Prediction(asked.name, found, described, True))
-            self.cells.append(Cell(entry, seed, label or name, key, spec, True, tuple(predictions)))
+            called = name if len(self.seeds) == 1 else f"{name} (seed {seed})"
+            self.cells.append(Cell(called, entry, seed, label or name, key, spec, True, tuple(predictions)))
 
     @staticmethod
     def _counts(asked: RequestSet, rng: np.random.Generator, strength: float, share: float, tied: int) -> pl.DataFrame:
@@ -141,6 +142,12 @@ class World:
         )
         split = Split(self.dataset, "made up, split seed 0", None, (), None, None, ("Tie order unknown.",), "0" * 64)
         return Plan(suite, "cpu", split, self.sets, tuple(self.cells))
+
+
+@pytest.fixture
+def asked() -> Callable[..., RequestSet]:
+    """Make a request set; see :func:`request_set`."""
+    return request_set
 
 
 @pytest.fixture

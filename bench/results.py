@@ -1,0 +1,252 @@
+"""What is stored, as pandas frames, and two stored models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import polars as pl
+
+from bench.data.hashing import digest
+from bench.errors import UsageError, nearest
+from bench.metrics import parse
+from bench.report.measures import coverage, unit_mean, units_of, values_of
+from bench.runs.store import Store, read_json
+from bench.stats import Comparison, compare_all
+
+__all__ = ["METRICS", "compare", "load_measurements", "load_results"]
+
+METRICS = tuple(f"{name}@{k}" for name in ("HR", "NDCG", "MRR") for k in (1, 5, 10, 20))
+"""What :func:`load_results` computes when nothing else is asked for."""
+
+_STORE = "results/runs"
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """One stored prediction with the names that its cell goes by.
+
+    ``variant`` is the same for cells that differ in the training seed only; ``asked`` identifies the request set.
+    """
+
+    cell: str
+    prediction: str
+    about: dict[str, str]
+    seed: int
+    split: str
+    variant: str
+    asked: str
+    name: str
+    unit: str
+    k: int
+
+    def is_called(self, name: str) -> bool:
+        """Whether ``name`` is its model's name or label, or its cell's key (eight letters or more are enough)."""
+        return name in (self.about["name"], self.about["label"]) or (len(name) >= 8 and self.cell.startswith(name))
+
+
+def _stored(store: Store) -> list[_Stored]:
+    found = sorted(
+        _walk(store), key=lambda one: (one.about["dataset"], one.name, one.about["name"], one.seed, one.cell)
+    )
+    if not found:
+        raise UsageError(f"nothing is stored in {store.root}; `bench run --suite quick` fills a store")
+    return found
+
+
+def _walk(store: Store) -> Iterator[_Stored]:
+    for fit in store.root.glob("*/fit.json"):
+        cell = fit.parent.name
+        spec, about = read_json(fit.with_name("spec.json")), read_json(fit.with_name("about.json"))
+        variant = digest({name: value for name, value in spec.items() if name != "seed"})
+        for path in (fit.parent / "predictions").glob("*/measurements.parquet"):
+            asked = read_json(path.with_name("spec.json"))
+            yield _Stored(
+                cell,
+                path.parent.name,
+                about,
+                spec["seed"],
+                spec["split"],
+                variant,
+                asked["set"],
+                asked["name"],
+                asked["unit"],
+                asked["k"],
+            )
+
+
+def load_results(store: str | Path = _STORE, *, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+    """Every stored prediction, summarised: one row a prediction and metric.
+
+    Parameters
+    ----------
+    store : path
+    metrics : sequence of str
+        A metric that looks deeper than the lists a prediction was asked for is left out for it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``dataset``, ``protocol``, ``split``; ``part``, ``task``, ``quadrant``, ``shots``, ``pool`` and ``set`` (their
+        joint name); ``model``, ``label``, ``seed``; ``metric``, ``mean`` (within the unit of inference first, as in the
+        tables), ``mean_ties_expected``, ``coverage``, ``requests``; and the keys ``cell`` and ``prediction``.
+
+    Raises
+    ------
+    UsageError
+        For an unknown metric, or an empty store.
+    """
+    place = Store(Path(store))
+    depth = {metric: parse(metric).k for metric in metrics}
+    rows: list[dict[str, Any]] = []
+    for one in _stored(place):
+        frames = [place.measurements(one.cell, one.prediction)]
+        units = units_of(one.unit, frames[0])
+        same = {**_columns(one), "coverage": coverage(frames), "requests": len(frames[0])}
+        rows += [
+            same
+            | {
+                "metric": metric,
+                "mean": unit_mean(values_of(metric, frames), units),
+                "mean_ties_expected": unit_mean(values_of(metric, frames, expected=True), units),
+            }
+            for metric in metrics
+            if depth[metric] <= one.k
+        ]
+    order = (
+        "dataset", "protocol", "split", "part", "task", "quadrant", "shots", "pool", "set", "model", "label", "seed",
+        "metric", "mean", "mean_ties_expected", "coverage", "requests", "cell", "prediction",
+    )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(order)).astype({"shots": "Int64"})
+
+
+def _columns(one: _Stored) -> dict[str, Any]:
+    part, task, quadrant, *shots, pool = one.name.split("/")
+    return {
+        "dataset": one.about["dataset"],
+        "protocol": one.about["protocol"],
+        "split": one.split[:12],
+        "part": part,
+        "task": task,
+        "quadrant": quadrant,
+        "shots": int(shots[0].removeprefix("k=")) if shots else None,
+        "pool": pool,
+        "set": one.name,
+        "model": one.about["name"],
+        "label": one.about["label"],
+        "seed": one.seed,
+        "cell": one.cell,
+        "prediction": one.prediction,
+    }
+
+
+def load_measurements(
+    results: pd.DataFrame, store: str | Path = _STORE, *, metrics: Sequence[str] = ("NDCG@10",)
+) -> pd.DataFrame:
+    """The requests of chosen predictions, one row a request.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        Rows of :func:`load_results`; each prediction in it is read once, whatever its metrics.
+    store : path
+    metrics : sequence of str
+        Columns to compute.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model``, ``label``, ``seed``, ``set``, ``request``, ``user_id``, ``item_id`` (the answer), ``above``,
+        ``tied``, ``candidates``, ``served``, and a column a metric.
+    """
+    place = Store(Path(store))
+    names = ["model", "label", "seed", "set"]
+    parts = []
+    for chosen in results.drop_duplicates(["cell", "prediction"]).to_dict("records"):
+        frame = place.measurements(chosen["cell"], chosen["prediction"])
+        values = [pl.Series(metric, values_of(metric, [frame])[0]) for metric in metrics]
+        who = [pl.lit(chosen[name]).alias(name) for name in names]
+        parts.append(frame.with_columns(*who, *values).select(*names, *frame.columns, *metrics))
+    if not parts:
+        raise UsageError("no row of results was chosen")
+    # Through plain columns: polars' own conversion would want pyarrow's types in pandas.
+    return pd.DataFrame(pl.concat(parts).to_dict(as_series=False))
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    on: str | None = None,
+    metric: str = "NDCG@10",
+    dataset: str | None = None,
+    store: str | Path = _STORE,
+) -> Comparison:
+    """Compare stored model ``a`` with stored model ``b``, request by request and over the right unit.
+
+    All stored training seeds are used. The interval and p are those of a table with ``b`` as its reference, before
+    correction: who makes several comparisons must correct them (``bench.stats.correct``).
+
+    Parameters
+    ----------
+    a, b : str
+        Names or labels, or keys of cells (their first eight letters are enough).
+    on : str, optional
+        Request set, such as ``"test/sequential/warm-warm/all"``; needed when they share several test sets.
+    metric : str
+    dataset : str, optional
+        Needed when they share that set on several data sets.
+    store : path
+
+    Raises
+    ------
+    UsageError
+        When a name is unknown or stands for several variants, or what they share is none or many.
+    """
+    place = Store(Path(store))
+    found = _stored(place)
+    if dataset is not None:
+        known = {one.about["dataset"] for one in found}
+        if dataset not in known:
+            raise nearest("stored data set", dataset, known)
+        found = [one for one in found if one.about["dataset"] == dataset]
+    one, other = (_named(found, name, on) for name in (a, b))
+    shared = {each.asked: each for each in one if each.asked in {its.asked for its in other}}
+    if len(shared) != 1:
+        listed = ", ".join(sorted(f"{each.name} of {each.about['dataset']}" for each in shared.values()))
+        raise UsageError(
+            f"{a} and {b} share {'no request set' if not shared else f'several, choose with on: {listed}'}"
+        )
+    asked = next(iter(shared.values()))
+    values = {}
+    for name, stored in ((a, one), (b, other)):
+        # Suites may have asked one fit for lists of several lengths; the longest serve every metric.
+        deepest = {each.cell: each for each in sorted(stored, key=lambda one: one.k) if each.asked == asked.asked}
+        seeds = list(deepest.values())
+        _check(name, seeds, metric)
+        frames = [place.measurements(each.cell, each.prediction) for each in seeds]
+        values[name] = values_of(metric, frames)
+    higher = parse(metric).higher_is_better
+    return compare_all(values, units_of(asked.unit, frames[0]), reference=b, higher_is_better=higher)[0]
+
+
+def _named(found: Sequence[_Stored], name: str, on: str | None) -> list[_Stored]:
+    """Predictions of the model called ``name``: those on ``on``, or all for the test."""
+    of_model = [one for one in found if one.is_called(name)]
+    if not of_model:
+        raise nearest("stored model", name, {one.about["name"] for one in found})
+    chosen = [one for one in of_model if (one.name == on if on else one.name.startswith("test/"))]
+    if not chosen:
+        raise nearest(f"request set of {name}", on or "test", {one.name for one in of_model})
+    return chosen
+
+
+def _check(name: str, seeds: Sequence[_Stored], metric: str) -> None:
+    if len({one.variant for one in seeds}) > 1:
+        listed = ", ".join(f"{one.cell[:8]} ({one.about['label']}, seed {one.seed})" for one in seeds)
+        raise UsageError(f"{name} stands for several variants; give one by its key: {listed}")
+    if parse(metric).k > min(one.k for one in seeds):
+        raise UsageError(f"{metric} looks deeper than the lists of {name}, which hold {min(one.k for one in seeds)}")
