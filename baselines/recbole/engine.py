@@ -190,7 +190,7 @@ def _harnessed(trainer: type[Any]) -> type[Any]:
             self.eval_step, self.stopping_step = 1, _NEVER
 
         def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
-            """Stand in for RecBole's evaluation; its score is of no consequence but to end the loop."""
+            """Stand in for RecBole's evaluation; not a number, which RecBole never takes for an improvement."""
             epoch = len(self.train_loss_dict)
             loss = self.train_loss_dict[epoch - 1] / self.steps
             if epoch % self.every == 0 or epoch == self.epochs:
@@ -201,6 +201,6 @@ def _harnessed(trainer: type[Any]) -> type[Any]:
             self.progress(epoch, self.epochs, f"loss {loss:.4f}, validation {self.selection.best_value:.4f}")
             if self.selection.stopped:
                 self.stopping_step = -1
-            return -np.inf, {}
+            return np.nan, {}
 
     return Harnessed

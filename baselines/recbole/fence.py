@@ -20,11 +20,22 @@ from typing import Any
 
 __all__ = ["NUMPY_ALIASES", "fence"]
 
-NUMPY_ALIASES = {"float_": "float64", "complex_": "complex128", "unicode_": "str_"}
-"""Names that numpy 2 dropped and RecBole's ``Config.compatibility_settings`` still reads."""
+NUMPY_ALIASES = {
+    "float_": "float64",
+    "complex_": "complex128",
+    "unicode_": "str_",
+    "float": "float64",
+    "int": "int_",
+    "complex": "complex128",
+    "object": "object_",
+    "str": "str_",
+    "unicode": "str_",
+}
+"""Names that numpy dropped: ``Config`` still reads the first three, and itself makes the others for the rest of RecBole
+(and for everyone else)."""
 
-_LEFT_BEHIND = ("float", "int", "complex", "object", "str", "unicode", "bool", "long")
-"""Names that the same function writes into numpy for everyone."""
+_OVERWRITTEN = ("bool", "long")
+"""Names of numpy that ``Config`` gives a meaning of its own."""
 
 _MISSING = object()
 
@@ -60,10 +71,10 @@ def _attributes(owner: Any, names: tuple[str, ...]) -> Iterator[None]:
 
 @contextmanager
 def _numpy_as_recbole_knows_it() -> Iterator[None]:
-    """``Config`` reads names that numpy 2 dropped, and leaves a handful of deprecated ones in the module."""
+    """RecBole needs names that numpy dropped, and changes others."""
     import numpy as np
 
-    with _attributes(np, (*NUMPY_ALIASES, *_LEFT_BEHIND)):
+    with _attributes(np, (*NUMPY_ALIASES, *_OVERWRITTEN)):
         for old, new in NUMPY_ALIASES.items():
             setattr(np, old, getattr(np, new))
         yield
