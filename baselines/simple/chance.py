@@ -8,7 +8,19 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.models import Budget, Capabilities, FitReport, Progress, Recommender, Requests, Settings, Training, Validate
+from bench.data.hashing import mix64
+from bench.models import (
+    Budget,
+    Capabilities,
+    FitReport,
+    Progress,
+    Ragged,
+    Recommender,
+    Requests,
+    Settings,
+    Training,
+    Validate,
+)
 
 __all__ = ["Chance"]
 
@@ -38,14 +50,14 @@ class Chance(Recommender):
 
     def score(self, requests: Requests) -> NDArray[np.float32]:
         """Independent uniform scores, shape (requests, candidates)."""
-        row = _mix(requests.user.astype(np.uint64) + _mix(np.full(1, self._seed, np.uint64)))
+        row = mix64(self._seed, requests.user)
         if requests.history is not None:
-            row = _mix(row + _digest(requests.history.offsets, requests.history.values))
-        column = _mix(requests.catalogue.items.astype(np.uint64))
+            row = mix64(row, _digest(requests.history))
+        column = mix64(requests.catalogue.items)
         scores = np.empty((len(row), len(column)), np.float32)
         for start in range(0, len(column), _ITEMS_A_BLOCK):
             block = slice(start, start + _ITEMS_A_BLOCK)
-            bits = _mix(row[:, None] ^ column[None, block]) >> np.uint64(40)
+            bits = mix64(row[:, None] ^ column[None, block]) >> np.uint64(40)
             scores[:, block] = bits.astype(np.float32) * np.float32(2.0**-24)
         return scores
 
@@ -61,18 +73,7 @@ class Chance(Recommender):
         return model
 
 
-def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Step the SplitMix64 generator from each state.
-
-    Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-    """
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def _digest(offsets: NDArray[np.int64], values: NDArray[np.int32]) -> NDArray[np.uint64]:
+def _digest(history: Ragged) -> NDArray[np.uint64]:
     """Hash the shown items of each row (their order left aside), shape (rows,)."""
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_mix(values.astype(np.uint64)), dtype=np.uint64)])
-    return sums[offsets[1:]] - sums[offsets[:-1]]
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mix64(history.values), dtype=np.uint64)])
+    return sums[history.offsets[1:]] - sums[history.offsets[:-1]]
