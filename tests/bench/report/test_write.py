@@ -143,7 +143,40 @@ def test_a_model_that_serves_nothing_has_no_numbers(world, asked, tmp_path):
     (line,) = lines_of(files, model="ids", quadrant="warm-cold", metric="NDCG@10")
     assert (line["mean"], line["low"], line["p"], line["coverage"]) == ("", "", "", "0.0")
     tables = tables_of(files)
-    main = tables[next(title for title in tables if title.startswith("made-up"))]
+    main, detail = (tables[list(tables)[place]] for place in (0, 2))
+    assert main[1]["ids"]["cold item"] == "- [0%]"
+    assert main[1]["llm"]["cold item"].endswith("[40%]")
+    (rows, notes) = detail[1:]
+    assert (rows["ids"]["NDCG@10"], rows["ids"]["p (Holm)"], rows["ids"]["Coverage"]) == ("-", "-", "0%")
+    assert any("for the 2 comparisons" in note for note in notes)
+    assert any("users and items jointly: 60 users x" in note for note in notes)
+    assert any("counted as misses: llm 40%" in note for note in notes)
+
+
+def test_floors_are_no_reference(world, asked, tmp_path):
+    made = world(asked("test", "cold-warm", shots=0))
+    made.add("popularity", "floor", 3.0)
+    made.add("ids", "classic", 5.0, served=0.0)
+    made.add("llm", "llm", 1.5)
+    files = write_report(made.plan(), made.store, tmp_path / "out")
+    assert not any(line["p"] or line["reference"] for line in lines_of(files))
+    (header, _, notes) = list(tables_of(files).values())[1]
+    assert "p (Holm)" not in header
+    assert any("no classic model serves this set, so nothing is tested" in note for note in notes)
+
+
+def test_notes_say_what_a_reader_must_know(usual, tmp_path):
+    kept = tmp_path / "attempt"
+    kept.mkdir()
+    (kept / "traceback.txt").write_text("Traceback ...\nRuntimeError: out of luck\n", encoding="utf-8")
+    usual.add("broken", "llm", 1.0)
+    usual.add("absent", "llm", 1.0)
+    plan = usual.plan()
+    for cell in plan.cells[-2:]:
+        (usual.store.cell(cell.key) / "fit.json").unlink()
+    files = write_report(
+        plan, usual.store, tmp_path / "out", failed={"broken": kept}, missing={"absent": "needs | titles"}
+    )
     for _, rows, notes in tables_of(files).values():
         said = "\n".join(notes)
         assert "Split 000000000000" in said
