@@ -34,7 +34,11 @@ __all__ = ["ContentKNN", "ContentKNNSettings"]
 
 
 class ContentKNNSettings(Settings):
-    """Settings of :class:`ContentKNN`; the defaults are plain TF-IDF, untuned.
+    """Settings of :class:`ContentKNN`.
+
+    The defaults are plain TF-IDF; the half-life is the one of 0.5, 1, 2, 4, 8 and none that did best overall on the
+    validation parts of MovieLens-100K (cold start) and Amazon Beauty (leave-one-out). On Beauty titles alone did
+    better still, on MovieLens the categories are most of the text there is.
 
     Attributes
     ----------
@@ -53,7 +57,7 @@ class ContentKNNSettings(Settings):
     ngram_max: int = Field(1, ge=1)
     min_df: int = Field(1, ge=1)
     history_items: int = Field(20, ge=1)
-    half_life_items: float | None = Field(None, gt=0)
+    half_life_items: float | None = Field(2.0, gt=0)
     use_categories: bool = True
 
 

@@ -11,7 +11,7 @@ from baselines.simple.content_knn import ContentKNN, ContentKNNSettings
 from bench.errors import MissingInputError, UsageError
 
 NAN = np.nan
-TITLES_ONLY = ContentKNNSettings(use_categories=False)
+TITLES_ONLY = ContentKNNSettings(use_categories=False, half_life_items=None)
 # Smoothed inverse document frequencies of the four training titles: ln((1 + 4) / (1 + df)) + 1.
 TWO, ONE = np.log(5 / 3) + 1, np.log(5 / 2) + 1
 WORDS = {  # red, apple, green, car, blue
