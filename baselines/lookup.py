@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.ragged import Ragged
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-__all__ = ["incidence", "known", "positions", "take_columns"]
+__all__ = ["known", "positions", "take_columns"]
 
 
 def positions(codes: NDArray[np.integer], wanted: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -27,18 +22,6 @@ def known(history: Ragged, codes: NDArray[np.integer]) -> Ragged:
     """Positions in the sorted ``codes`` of a history's items, unknown ones dropped; order and repeats are kept."""
     place = positions(codes, history.values)
     return Ragged(history.offsets, place.astype(np.int32)).keep(place >= 0)
-
-
-def incidence(history: Ragged, codes: NDArray[np.integer]) -> csr_array:
-    """Count the items of each row, float32, shape (rows, codes); items outside the sorted ``codes`` are left out."""
-    from scipy.sparse import csr_array
-
-    rows = known(history, codes)
-    matrix = csr_array(
-        (np.ones(len(rows.values), np.float32), rows.values, rows.offsets), shape=(len(rows), len(codes))
-    )
-    matrix.sum_duplicates()
-    return matrix
 
 
 def take_columns(block: NDArray[np.number], columns: NDArray[np.int64]) -> NDArray[np.float32]:
