@@ -31,7 +31,7 @@ _COLOURS = (
 """Okabe and Ito's first, then Tol's: told apart by colour-blind readers too."""
 
 _GREYS = ("#4d4d4d", "#8c8c8c", "#b3b3b3")
-_MARKERS = {"floor": "|", "classic": "o", "llm": "D"}
+_MARKERS = {"floor": "s", "classic": "o", "llm": "D"}
 
 _STYLE: Any = {
     "font.size": 8,
@@ -64,9 +64,9 @@ class _Look:
             "color": self.colour,
             "marker": self.marker,
             "markerfacecolor": self.fill,
-            "markersize": 7 if self.marker == "|" else 4,
-            "markeredgewidth": 1.4 if self.marker == "|" else 1,
+            "markersize": 3.2 if self.marker == "s" else 4,
             "elinewidth": 1.1,
+            "clip_on": False,
         }
 
 
@@ -197,5 +197,5 @@ def _name(model: Model) -> str:
 def _handle(model: Model, look: _Look) -> Any:
     from matplotlib.lines import Line2D
 
-    style = {name: value for name, value in look.style.items() if name != "elinewidth"}
+    style = {name: value for name, value in look.style.items() if name not in ("elinewidth", "clip_on")}
     return Line2D([], [], linestyle=look.line, label=_name(model), **style)

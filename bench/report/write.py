@@ -77,6 +77,9 @@ def write_report(
     main = layout.main_tables(plan, tables, absent)
     details = [layout.detail(plan, table, absent) for table in tables if table.rows]
     parts = [markdown(grid, level=1 if not place else 2) for place, grid in enumerate(main)]
+    parts.append(
+        f"![{main[0].title}]({files.figure_svg.name})\n\nCosts: [{files.costs_md.name}]({files.costs_md.name}).\n"
+    )
     parts += [markdown(grid) for grid in details]
     spent = costs.cost_lines(plan, store)
 

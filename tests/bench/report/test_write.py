@@ -333,3 +333,14 @@ def test_the_summary_is_the_first_table(usual, tmp_path, capsys):
         assert re.search(rf"^{label} +{re.escape(value.replace('**', '*', 1).replace('**', ''))}$", shown, re.MULTILINE)
     assert "|" not in shown
     assert "Tie order unknown." in shown
+
+
+def test_a_run_in_which_everything_failed_still_says_so(world, asked, tmp_path, capsys):
+    made = world(asked("test", "warm-warm"), *(asked("test", "cold-warm", shots=k) for k in (0, 1)))
+    made.add("a", "classic", 3.0)
+    plan = made.plan()
+    (made.store.cell(plan.cells[0].key) / "fit.json").unlink()
+    files = write_report(plan, made.store, tmp_path / "out", failed={"a": "no luck"})
+    assert lines_of(files) == []
+    print_summary(tmp_path / "out")
+    assert "Failed: a: no luck" in capsys.readouterr().out
