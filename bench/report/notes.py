@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from bench.report.collect import LEVEL, PERMUTATIONS, REPLICATES
-from bench.report.grid import NOTHING, count
+from bench.report.grid import NOTHING, count, number
 from bench.report.values import Model, Row, Table
 from bench.runs.plan import Plan
 
@@ -48,6 +49,16 @@ def about_tests(plan: Plan, table: Table) -> list[str]:
     ]
     if table.reference.name is None:
         return [*notes, f"No reference: {table.reference.reason}."]
+    seen = [row.comparison.mde for row in table.rows if row.comparison is not None]
+    seen = [value for value in seen if not math.isnan(value)]
+    power = (
+        [
+            f"A true difference of {number(min(seen))} to {number(max(seen))}, depending on the model, would have been "
+            "found four times out of five (uncorrected); smaller ones may have been missed."
+        ]
+        if seen
+        else []
+    )
     largest = ", by users, by items and by both, the largest p" if joint else ""
     return [
         *notes,
@@ -56,6 +67,7 @@ def about_tests(plan: Plan, table: Table) -> list[str]:
         f"{drawn}{largest} ({PERMUTATIONS:,} draws, two-sided), corrected by Holm for the "
         f"{count(table.comparisons, 'comparison')} of this table. d_z: mean difference in standard deviations of the "
         f"{'requests' if joint else 'users'}' differences.",
+        *power,
     ]
 
 

@@ -101,7 +101,10 @@ def test_holm_counts_the_comparisons_that_are_printed(usual, tmp_path):
     assert len(tested) == 4
     expected = multipletests([float(line["p"]) for line in tested], method="holm")[1]
     assert [float(line["p_holm"]) for line in tested] == pytest.approx(list(expected), rel=1e-12)
-    assert "Holm for the 4 comparisons of this table" in files.table_md.read_text(encoding="utf-8")
+    said = files.table_md.read_text(encoding="utf-8")
+    assert "Holm for the 4 comparisons of this table" in said
+    seen = sorted(float(line["smallest_detectable"]) for line in tested)
+    assert f"A true difference of {seen[0]:.4f} to {seen[-1]:.4f}" in said
 
 
 def test_marks_follow_the_corrected_p_and_the_direction(usual, tmp_path):
