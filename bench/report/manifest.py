@@ -25,7 +25,7 @@ VERSION = "1"
 
 MANIFEST = "manifest.json"
 
-Failures = Mapping[str, str | Path]
+Failures = Mapping[str, str] | Mapping[str, Path]
 """Cell name -> why it failed, or the folder with its traceback."""
 
 _LIBRARIES = ("matplotlib", "numpy", "polars", "scipy", "statsmodels", "tabulate")

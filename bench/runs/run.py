@@ -139,7 +139,7 @@ def execute(
 def report_only(suite: Suite, store: Store, results: Path, *, device: str = "cpu") -> Outcome:
     """Write a suite's tables from what is stored; what is not stored is named under them."""
     plan = make_plan(suite, store, device=device)
-    missing = {cell.name: cell.missing or "not run yet" for cell in plan.cells if cell.missing or not cell.done}
+    missing = {cell.name: cell.missing or "not all of it is stored yet" for cell in plan.cells if not cell.done}
     if len(missing) == len(plan.cells):
         raise ModelError(f"nothing of suite {suite.name} is stored in {store.root}; `bench run --suite ...` runs it")
     outcome = Outcome(plan, results / folder_name(suite), 0, missing)
@@ -177,9 +177,9 @@ def _run_cells(
 def _write(outcome: Outcome, store: Store, *, fresh: bool) -> None:
     from bench.report import is_current, write_report
 
-    failed = dict.fromkeys(outcome.failed, "failed; its attempt is in the store")
-    if fresh or not is_current(outcome.plan, store, outcome.folder, failed=failed, missing=outcome.missing):
-        write_report(outcome.plan, store, outcome.folder, failed=failed, missing=outcome.missing)
+    failed, missing = outcome.failed, outcome.missing
+    if fresh or not is_current(outcome.plan, store, outcome.folder, failed=failed, missing=missing):
+        write_report(outcome.plan, store, outcome.folder, failed=failed, missing=missing)
 
 
 def folder_name(suite: Suite) -> str:

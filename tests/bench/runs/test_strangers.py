@@ -93,7 +93,7 @@ def test_failures_are_kept_apart_and_the_others_go_on(
     assert any("a word before the end" in (attempt / "log.txt").read_text() for attempt in attempts)
     table = (tmp_path / "results/mine/table.md").read_text()
     assert "Fine" in table
-    assert "raises" in table
+    assert "Failed: raises: RuntimeError: broken on purpose" in table
     # A failure occupies no key: the next run tries again, and only what failed.
     again = bench("run", "--suite", "mine.yaml", "--dry-run")
     assert "3 of 5 cells to run" in again.stdout
