@@ -101,6 +101,17 @@ class Mixture:
         self.within = np.arange(len(self.row_of)) - self.sequences.offsets[self.row_of]
         self.cuts = np.flatnonzero(self.within > 0)
 
+    @property
+    def answers_per_prompt(self) -> float:
+        """Items a prompt asks for, on average: fewer than ``settings.targets`` where sequences are short."""
+        lengths = self.sequences.lengths[self.row_of]
+        direct = np.minimum(lengths, self.settings.targets).mean()
+        if not len(self.cuts):
+            return float(direct)
+        later = (lengths - self.within)[self.cuts]
+        sequential = np.minimum(later, self.settings.targets).mean()
+        return float(direct + self.settings.sequential_share * (sequential - direct))
+
     def examples(self, count: int) -> list[tuple[str, NDArray[np.int64]]]:
         """Draw prompts, each with the items asked for."""
         share = self.settings.sequential_share if len(self.cuts) else 0.0

@@ -48,9 +48,10 @@ def train(
     """
     device = labels.device
     interactions = len(mixture.row_of)
-    limits = [budget.max_steps, _steps(budget.max_epochs, interactions, settings)]
+    steps_an_epoch = interactions / (settings.batch * mixture.answers_per_prompt)
+    limits = [budget.max_steps, _steps(budget.max_epochs, steps_an_epoch)]
     total = min([limit for limit in limits if limit is not None], default=settings.steps)
-    every = budget.eval_every_steps or _steps(budget.eval_every_epochs, interactions, settings) or math.ceil(total / 20)
+    every = budget.eval_every_steps or _steps(budget.eval_every_epochs, steps_an_epoch) or math.ceil(total / 20)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -90,6 +91,5 @@ def train(
     return selection, tokens
 
 
-def _steps(epochs: int | None, interactions: int, settings: P5Settings) -> int | None:
-    """Optimiser steps that ask for ``epochs`` times the interactions."""
-    return None if epochs is None else math.ceil(epochs * interactions / (settings.batch * settings.targets))
+def _steps(epochs: int | None, steps_an_epoch: float) -> int | None:
+    return None if epochs is None else math.ceil(epochs * steps_an_epoch)

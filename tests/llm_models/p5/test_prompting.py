@@ -90,6 +90,14 @@ def test_batches_are_of_one_length_nearly_and_seeded() -> None:
     assert filled / total > 0.9
 
 
+@pytest.mark.parametrize("targets", [1, 3, 50])
+def test_answers_per_prompt_are_those_drawn(targets: int) -> None:
+    mix = mixture(small_world().training(), P5Settings(targets=targets, sequential_share=0.5))
+    drawn = [len(asked) for _, asked in mix.examples(4000)]
+    # Five standard errors.
+    assert abs(np.mean(drawn) - mix.answers_per_prompt) <= 5 * np.std(drawn) / np.sqrt(4000)
+
+
 def test_users_with_one_item_give_direct_prompts_only() -> None:
     world = small_world()
     training = dataclasses.replace(
