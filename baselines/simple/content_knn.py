@@ -72,7 +72,7 @@ class ContentKNN(Recommender):
     Settings = ContentKNNSettings
     settings: ContentKNNSettings
     capabilities = Capabilities(cold_users="natively", cold_items="natively", needs_text=True)
-    version = "1"
+    version = "2"
     side = "classic"
     libraries = ("scikit-learn", "scipy", "numpy")
     preload = ("sklearn.feature_extraction.text", "scipy.sparse")

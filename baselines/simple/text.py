@@ -67,13 +67,16 @@ class ItemText:
 
 
 def documents(items: pl.DataFrame, use_categories: bool) -> list[str]:
-    """One string an item: its title and, if wanted, its categories; empty where it has neither.
+    """One string an item: every text field the dataset has, title first, and, if wanted, its categories.
 
-    HTML entities, which some of the sources keep, are resolved.
+    The same fields that text models read (years are text too), so that a comparison compares models; empty where an
+    item has none of them. HTML entities, which some of the sources keep, are resolved.
     """
-    parts = []
-    if "title" in items.columns:
-        parts.append(pl.col("title").cast(pl.String).fill_null(""))
+    others = sorted(
+        name for name, kind in items.schema.items() if kind == pl.String and name not in ("item_id", "title")
+    )
+    fields = ["title"] * ("title" in items.columns) + others
+    parts = [pl.col(name).cast(pl.String).fill_null("") for name in fields]
     if use_categories and "categories" in items.columns:
         joined = pl.col("categories").cast(pl.List(pl.String)).list.join(" ", ignore_nulls=True)
         parts.append(joined.fill_null(""))

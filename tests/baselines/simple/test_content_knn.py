@@ -110,6 +110,16 @@ def test_html_entities_are_read_as_the_characters_they_stand_for():
     assert documents(items, use_categories=False) == ["Salt & Pepper", ""]
 
 
+def test_every_text_field_is_read_but_the_id():
+    from baselines.simple.text import documents
+
+    items = pl.DataFrame(
+        {"item": [1], "item_id": ["x9"], "year": ["1995"], "title": ["Heat"], "categories": [["Crime"]]}
+    )
+    assert documents(items, use_categories=True) == ["Heat 1995 Crime"]
+    assert documents(items.with_columns(year=pl.lit(None, pl.String)), use_categories=False) == ["Heat "]
+
+
 def test_blocks_of_any_size_give_the_same_scores(model, make_requests):
     requests = make_requests([10, 20, 99], [[0], [1, 2], [4, 3]])
     whole = model.score(requests)
