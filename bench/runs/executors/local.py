@@ -28,7 +28,10 @@ __all__ = ["Event", "run_jobs"]
 
 REPORT_EVERY_S = 0.1
 
-ALLOCATOR = {
+ENVIRONMENT = {
+    # Threads that wait sleep instead of spinning: on a machine that is busy otherwise too, small tensor operations took
+    # ten times as long while they spun (libgomp; elsewhere no effect).
+    "OMP_WAIT_POLICY": "passive",
     # Large tensors come and go every step: keep their memory instead of returning it (glibc; elsewhere no effect).
     "MALLOC_TRIM_THRESHOLD_": "1000000000",
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
@@ -66,7 +69,7 @@ def run_jobs(
 
     When the iterator is closed, or interrupted, running cells are stopped; what they had stored stays.
     """
-    for name, value in ALLOCATOR.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     if method == "forkserver":
