@@ -33,6 +33,9 @@ _COLOURS = (
 _GREYS = ("#4d4d4d", "#8c8c8c", "#b3b3b3")
 _MARKERS = {"floor": "s", "classic": "o", "llm": "D"}
 
+_LETTER_IN, _PANEL_IN = 0.058, 2.3
+"""Widths in inches, of a letter of a model's name and of a panel."""
+
 _STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -84,9 +87,12 @@ def draw(plan: Plan, tables: Sequence[Table], *, svg: Path, png: Path) -> None:
     columns = max(1, min(3, max(len(still), len(moving))))
     lines = [part[at : at + columns] for part in (still, moving) for at in range(0, len(part), columns)]
     heights = [max(1.7, 0.75 + 0.17 * len(models)) if len(line[0]) == 1 else 2.3 for line in lines]
-    heights += [0.15 + 0.17 * -(-len(models) // 3)] if moving else []
+    names_in = _LETTER_IN * max((len(_name(model)) for model in models), default=0)
+    width = 0.3 + names_in + _PANEL_IN * columns
+    abreast = max(1, int(width / (names_in + 0.6)))
+    heights += [0.15 + 0.17 * -(-len(models) // abreast)] if moving else []
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(1.8 + 2.2 * columns, sum(heights, 0.25)), layout="constrained")
+        figure = Figure(figsize=(width, sum(heights, 0.25)), layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(f"{plan.suite.primary} on {plan.split.dataset}, with 95% intervals", fontsize=9)
         # A part of its own a line: the names beside the upper panels need not indent the lower ones.
@@ -103,7 +109,7 @@ def draw(plan: Plan, tables: Sequence[Table], *, svg: Path, png: Path) -> None:
                 axes.set_axis_off()
         if moving:
             handles = [_handle(model, looks[model.name]) for model in models]
-            parts[len(lines)].legend(handles=handles, loc="center", ncols=3, frameon=False)
+            parts[len(lines)].legend(handles=handles, loc="center", ncols=abreast, frameon=False)
         figure.savefig(svg, metadata={"Date": None, "Creator": None})
         figure.savefig(png, dpi=160, metadata={"Software": None})
 
