@@ -214,7 +214,6 @@ def test_a_tokenizer_too_large_for_the_table_is_refused() -> None:
         make_network(P5.Settings(tokenizer="somebody/large"), range(40_000))
 
 
-@pytest.mark.slow
 def test_it_learns_real_training_rows_by_heart() -> None:
     """On a handful of real MovieLens users the loss goes near 0 and every next item is answered first."""
     sequences = _movielens(users=6, length=8)
