@@ -101,7 +101,7 @@ def test_a_wheel_finds_its_cards_inside_the_package(tmp_path):
     packed.mkdir(parents=True)
     assert cards_folder(tmp_path / "bench") == packed
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
-    assert build["targets"]["wheel"]["force-include"]["datasets"] == "bench/_cards"
+    assert build["targets"]["wheel"]["sources"]["datasets"] == "bench/_cards"
 
 
 def test_an_editable_install_finds_its_cards_in_the_repository(tmp_path):
