@@ -53,7 +53,7 @@ class BPR(RecBoleModel):
     Settings = BPRSettings
     settings: BPRSettings
     capabilities = Capabilities(cold_users="ridge fold-in")
-    version = "1"
+    version = "2"
     recbole_name = "BPR"
 
     def parameters(self) -> dict[str, Any]:

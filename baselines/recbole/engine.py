@@ -127,6 +127,8 @@ class Engine:
         ``budget`` is rounded to whole epochs, at least one, since RecBole trains in epochs; with no limit given
         RecBole's own 300 hold, and with no interval given every epoch is validated.
         """
+        # Again: the fence has put the generators back since the model was built.
+        init_seed(self.config["seed"], reproducibility=True)
         loader = self._loader()
         steps = len(loader)
         epochs = min(budget.max_epochs or _NEVER, max(1, (budget.max_steps or _NEVER) // steps))

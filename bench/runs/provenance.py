@@ -51,6 +51,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "one a core"),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "code": _git_revision(),
         "packages": {
