@@ -39,7 +39,7 @@ SERVED_PLACES = 2**14
 
 
 class SASRecSettings(Settings):
-    """Settings of :class:`SASRec`; the defaults were chosen on the validation part of Amazon Beauty.
+    """Settings of :class:`SASRec`; the defaults are those of published re-runs with this loss, not tuned further.
 
     Attributes
     ----------
