@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BenchError", "DataError", "MissingInputError", "ModelError", "UsageError", "nearest"]
+__all__ = ["BenchError", "DataError", "InterruptedRunError", "MissingInputError", "ModelError", "UsageError", "nearest"]
 
 
 class BenchError(Exception):
@@ -30,6 +30,12 @@ class ModelError(BenchError):
     """One or more models failed; the others are stored (exit code 4)."""
 
     exit_code = 4
+
+
+class InterruptedRunError(BenchError):
+    """The user stopped the run; what was finished is stored (exit code 130)."""
+
+    exit_code = 130
 
 
 class MissingInputError(ModelError):

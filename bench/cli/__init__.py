@@ -17,6 +17,3 @@ def main() -> None:
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted: what was finished is stored; the same command goes on from there", file=sys.stderr)
-        sys.exit(130)

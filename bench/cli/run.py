@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import Changes, Dataset, Device, Models, Results, Seeds, StoreRoot, SuiteName, read_suite
+from bench.errors import InterruptedRunError
 
 __all__ = ["run"]
 
@@ -42,10 +43,15 @@ def run(
     from bench.cli.display import follow
     from bench.runs.run import execute
 
-    with follow() as listener:
-        outcome = execute(
-            chosen, place, results, device=device, side_by_side=jobs, listener=listener, strict=models is not None
-        )
+    try:
+        with follow() as listener:
+            outcome = execute(
+                chosen, place, results, device=device, side_by_side=jobs, listener=listener, strict=models is not None
+            )
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            "interrupted; what was finished is stored: the same command goes on from there"
+        ) from None
     from bench.report import print_summary
 
     print_summary(outcome.folder)

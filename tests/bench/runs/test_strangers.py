@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 CODE = """
 import os
+import time
 from bench.models import FitReport, Recommender
 import numpy as np
 
@@ -43,19 +46,24 @@ class WrongShape(_Base):
 
 class Fine(_Base):
     pass
+
+class Slow(_Base):
+    def fit(self, training, *, validate, budget, seed, progress):
+        open(os.environ["STARTED"], "w").close()
+        time.sleep(300)
 """
 
 
 @pytest.fixture
 def bench(tmp_path: Path, make_card: Callable[..., Path]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line where a package with four models is installed."""
+    """Run the command line where a package with models of its own is installed."""
     site = tmp_path / "site"
     info = site / "strange_models-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-models\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[bench.models]\nraises = strange:Raises\ndies = strange:Dies\nwrong = strange:WrongShape\n"
-        "fine = strange:Fine\nabsent = strange:NotThere\n"
+        "fine = strange:Fine\nslow = strange:Slow\nabsent = strange:NotThere\n"
     )
     (site / "strange.py").write_text(CODE)
     rows = [(f"u{u}", f"i{(u + i) % 15}", 3.0, i) for u in range(20) for i in range(6)]
@@ -66,12 +74,30 @@ def bench(tmp_path: Path, make_card: Callable[..., Path]) -> Callable[..., subpr
         f" primary: HR@5, dataset: '{card}', models: [popularity, raises, dies, wrong, fine]}}"
     )
 
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(site), "BENCH_DATA_DIR": str(tmp_path)}
+    def call(*words: str, interrupt_at: Path | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(site),
+            "BENCH_DATA_DIR": str(tmp_path),
+            "STARTED": str(interrupt_at),
+        }
         program = [sys.executable, "-c", "from bench.cli import main; main()", *words]
-        return subprocess.run(
-            program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        with subprocess.Popen(
+            program,
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell that runs the tests in the background has its children ignore interrupts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
+            while interrupt_at is not None and not interrupt_at.exists() and process.poll() is None:
+                time.sleep(0.05)
+            if interrupt_at is not None:
+                process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(program, process.returncode, out, err)
 
     return call
 
@@ -104,3 +130,17 @@ def test_a_plugin_that_cannot_be_imported_is_named(bench: Callable[..., subproce
     assert done.returncode == 2
     assert "absent" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    bench: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    words = ("run", "--suite", "mine.yaml", "--models", "popularity,slow")
+    done = bench(*words, interrupt_at=tmp_path / "started")
+    assert done.returncode == 130, done.stderr
+    assert "the same command goes on from there" in done.stderr
+    assert "Traceback" not in done.stderr
+    store = tmp_path / "results" / "runs"
+    assert not list(store.glob(".writing-*"))
+    assert not (store / "attempts").exists()
+    assert "1 of 2 cells to run" in bench(*words, "--dry-run").stdout
