@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -9,7 +10,7 @@ from typing import Any
 
 from bench.data import load_dataset
 from bench.data.hashing import digest
-from bench.errors import MissingInputError
+from bench.errors import MissingInputError, UsageError
 from bench.models import model_class
 from bench.runs.store import Store
 from bench.runs.suite import ModelEntry, Suite
@@ -101,6 +102,8 @@ def make_plan(suite: Suite, store: Store, *, device: str = "cpu") -> Plan:
     UsageError, DataError
         For a suite, or data, that cannot be run.
     """
+    if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
+        raise UsageError(f"--device takes cpu, cuda or cuda:<number>, not {device!r}")
     split = make_split(load_dataset(suite.dataset), suite.protocol, seed=suite.split_seed)
     sets = tuple(request_sets(split, suite.tasks))
     cells = [_cell(suite, entry, seed, split, sets, store, device) for entry in suite.models for seed in suite.seeds]
@@ -137,7 +140,6 @@ def _cell(
         "brings": identity,
         "seed": seed,
         "device": device,
-        "python": entry.python,
         "libraries": library_versions(model.libraries),
         "split": split.identity,
         "selected_on": {

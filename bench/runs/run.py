@@ -158,8 +158,7 @@ def _run_cells(
 ) -> None:
     jobs = [Job(plan.suite, store.root, plan.device, cell.entry.name, cell.seed, side_by_side > 1) for cell in cells]
     preload = sorted({module for cell in cells for module in model_class(cell.entry.model).preload})
-    pythons = [cell.entry.python for cell in cells]
-    events = run_jobs(jobs, pythons=pythons, preload=preload, side_by_side=side_by_side)
+    events = run_jobs(jobs, preload=preload, side_by_side=side_by_side)
     try:
         for event in events:
             cell = cells[event.job]

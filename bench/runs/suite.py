@@ -32,8 +32,6 @@ class ModelEntry(BaseModel):
     budget : Budget
     block : str
         ``"main"``, or ``"smoke-trained"``: shown in a block of its own, outside bold and tests.
-    python : str or None
-        Interpreter of the environment the cell runs in; ``None``: this one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +41,6 @@ class ModelEntry(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     budget: Budget = Budget()
     block: Literal["main", "smoke-trained"] = "main"
-    python: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -91,13 +88,13 @@ class Suite(BaseModel):
     description: str
     dataset: str
     protocol: Protocol
-    split_seed: int = 0
+    split_seed: int = Field(0, ge=0)
     tasks: tuple[str, ...]
     metrics: tuple[str, ...]
     primary: str
     seeds: tuple[int, ...] = (0,)
-    validation_requests: int | None = None
-    models: tuple[ModelEntry, ...]
+    validation_requests: int | None = Field(None, ge=1)
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
 
     @field_validator("tasks")
     @classmethod
@@ -115,8 +112,8 @@ class Suite(BaseModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two models are named {twice[0]!r}")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds must be one or more distinct numbers")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError("seeds must be one or more distinct numbers, 0 or more")
         return self
 
     @property
@@ -170,7 +167,7 @@ def _change(raw: dict[str, Any], key: str, value: Any) -> None:
         first, _, inner = rest.partition(".")
         if first == "budget" and inner:
             _put(entry, "budget", inner, value, Budget.model_fields)
-        elif rest in ("block", "python"):
+        elif rest == "block":
             entry[rest] = value
         else:
             entry["settings"] = {**entry["settings"], rest: value}

@@ -136,12 +136,14 @@ def cold_start(events: Events, spec: ColdStart, seed: int) -> tuple[NDArray[np.b
         add_cold_user(part, "cold-warm", _last_of_each_user(events, cold_user & warm_item), {"warm": warm_items})
 
         targets = np.flatnonzero(warm_user & cold_item)
-        history = _before(events, targets, warm_item, strictly=True)
+        # A validation request shows nothing that a test asks for.
+        visible = anything if part == "test" else ~cut.last
+        history = _before(events, targets, warm_item & visible, strictly=True)
         answerable = np.flatnonzero(history.lengths > 0)
         targets, history = targets[answerable], history.take(answerable)
         # A model has learned from the user's later warm events too: they are no candidates either.
         learned = Ragged.from_lengths(*_rows_of(events, cut.training, events.user[targets]))
-        met = exclude_union(_before(events, targets, anything, strictly=True), learned)
+        met = exclude_union(_before(events, targets, visible, strictly=True), learned)
         for pool, candidates in pools.items():
             held.append(
                 HeldOut(

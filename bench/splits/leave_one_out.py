@@ -22,11 +22,14 @@ class LastTwo:
     ----------
     training : ndarray of bool, shape (events,)
         The masked events without the held-out ones.
+    last : ndarray of bool, shape (events,)
+        The test events.
     valid, test : tuple of (user, item, history)
         Arrays of shape (users,) and a Ragged with the items before the held-out event, oldest first.
     """
 
     training: NDArray[np.bool_]
+    last: NDArray[np.bool_]
     valid: tuple[NDArray[np.int32], NDArray[np.int32], Ragged]
     test: tuple[NDArray[np.int32], NDArray[np.int32], Ragged]
 
@@ -46,9 +49,12 @@ def last_two(events: Events, mask: NDArray[np.bool_]) -> LastTwo:
     training = mask.copy()
     training[where[last]] = False
     training[where[last - 1]] = False
+    tested = np.zeros(len(events), bool)
+    tested[where[last]] = True
     held = users[eligible]
     return LastTwo(
         training=training,
+        last=tested,
         valid=(held, sequences.values[last - 1], before(2)),
         test=(held, sequences.values[last], before(1)),
     )

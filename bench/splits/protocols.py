@@ -15,7 +15,7 @@ from bench.splits.split import Split, finish
 
 __all__ = ["LeaveOneOut", "Protocol", "make_split"]
 
-VERSION = "1"
+VERSIONS = {"leave-one-out": "1", "cold-start": "2"}
 """Raised whenever the same data would be split otherwise."""
 
 
@@ -58,7 +58,7 @@ def make_split(dataset: Dataset, protocol: LeaveOneOut | ColdStart, *, seed: int
         dataset=dataset.name,
         dataset_identity=dataset.identity,
         protocol=described,
-        protocol_identity={**protocol.model_dump(), "seed": seed, "version": VERSION},
+        protocol_identity={**protocol.model_dump(), "seed": seed, "version": VERSIONS[protocol.name]},
         training=training,
         held_out=held_out,
         notes=(*dataset.notes, *dataset.warnings),

@@ -1,7 +1,7 @@
 """Cells on this machine, each in a process of its own.
 
-A fork server with the heavy imports done keeps the start cheap; a cell with an interpreter of its own is spawned. A
-cell can crash, leak or set global state without touching the others.
+A fork server with the heavy imports done keeps the start cheap. A cell can crash, leak or set global state without
+touching the others.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -63,7 +62,7 @@ class _Running:
 
 
 def run_jobs(
-    jobs: Sequence[Job], *, pythons: Sequence[str | None], preload: Sequence[str] = (), side_by_side: int = 1
+    jobs: Sequence[Job], *, preload: Sequence[str] = (), side_by_side: int = 1
 ) -> Generator[Event, None, None]:
     """Run ``jobs`` in order, ``side_by_side`` at a time, and yield what happens.
 
@@ -80,7 +79,7 @@ def run_jobs(
         while waiting or running:
             while waiting and len(running) < side_by_side:
                 number = waiting.popleft()
-                running[number] = _start(jobs[number], pythons[number], method)
+                running[number] = _start(jobs[number], method)
             yield from _collect(running)
     finally:
         for cell in running.values():
@@ -92,20 +91,14 @@ def run_jobs(
             cell.folder.cleanup()
 
 
-def _start(job: Job, python: str | None, method: str) -> _Running:
+def _start(job: Job, method: str) -> _Running:
     folder = tempfile.TemporaryDirectory(prefix="bench-cell-", ignore_cleanup_errors=True)
     log = Path(folder.name) / "log.txt"
     log.touch()
-    context = multiprocessing.get_context("spawn" if python else method)
+    context = multiprocessing.get_context(method)
     parent, child = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job, child, folder.name), daemon=False)  # type: ignore[attr-defined]
-    if python:
-        multiprocessing.set_executable(python)
-    try:
-        process.start()
-    finally:
-        if python:
-            multiprocessing.set_executable(sys.executable)
+    process.start()
     child.close()
     return _Running(process, parent, log, folder)
 
