@@ -44,7 +44,7 @@ class Metric:
     name : str
         ``"HR"`` (hit rate), ``"NDCG"`` or ``"MRR"``.
     k : int
-        Ranks below ``k`` places count 0.
+        Ranks beyond ``k`` count 0.
     """
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from bench.models import Recommender, model_class
 from bench.runs.plan import Cell, Plan, make_plan
 from bench.runs.predict import Validation, measure
 from bench.runs.provenance import environment, timed
-from bench.runs.store import Store, write_json
+from bench.runs.store import Store, read_json, write_json
 from bench.runs.suite import Suite
 from bench.tasks import RequestSet
 
@@ -46,9 +47,8 @@ def run_cell(job: Job, report: Report) -> None:
     cell = next(cell for cell in plan.cells if cell.entry.name == job.name and cell.seed == job.seed)
     model = _load(store, cell, job) if cell.cached else _fit(store, plan, cell, job, report)
     for number, prediction in enumerate(cell.predictions):
-        report("predict", number, len(cell.predictions), prediction.name)
         if not prediction.cached:
-            _predict(store, plan, cell, number, model, job)
+            _predict(store, plan, cell, number, model, job, report)
     report("predict", len(cell.predictions), len(cell.predictions), "")
 
 
@@ -70,13 +70,17 @@ def _fit(store: Store, plan: Plan, cell: Cell, job: Job, report: Report) -> Reco
         fitted = model.fit(
             plan.split.training, validate=validation, budget=cell.entry.budget, seed=cell.seed, progress=progress
         )
+    provenance = {**environment(), **cost, "shared_machine": job.shared_machine, "run": uuid4().hex}
     with store.writing(store.cell(cell.key)) as folder:
         write_json(folder / "spec.json", cell.spec)
         write_json(folder / "fit.json", {**asdict(fitted), "label": cell.label})
-        write_json(folder / "provenance.json", {**environment(), **cost, "shared_machine": job.shared_machine})
+        write_json(folder / "provenance.json", provenance)
         write_json(folder / "about.json", about(plan, cell))
         (folder / "model").mkdir()
         model.save(folder / "model")
+    # Another process may have stored the same cell first: its predictions must all come from the fit that is stored.
+    if read_json(store.cell(cell.key) / "provenance.json").get("run") != provenance["run"]:
+        return _load(store, cell, job)
     return model
 
 
@@ -91,11 +95,16 @@ def about(plan: Plan, cell: Cell) -> dict[str, str]:
     }
 
 
-def _predict(store: Store, plan: Plan, cell: Cell, number: int, model: Recommender, job: Job) -> None:
+def _predict(store: Store, plan: Plan, cell: Cell, number: int, model: Recommender, job: Job, report: Report) -> None:
     prediction = cell.predictions[number]
     asked = plan.set_named(prediction.name)
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        report("predict", number * total + done, len(cell.predictions) * total, note or asked.name)
+
+    progress(0, len(asked))
     with timed() as cost:
-        counts = measure(model, asked, k=job.suite.depth)
+        counts = measure(model, asked, k=job.suite.depth, progress=progress)
     with store.writing(store.prediction(cell.key, prediction.key)) as folder:
         write_json(folder / "spec.json", prediction.spec)
         write_json(folder / "provenance.json", {**environment(), **cost, "shared_machine": job.shared_machine})

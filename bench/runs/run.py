@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.data import card_names
 from bench.data.hashing import digest
 from bench.errors import ModelError, UsageError
 from bench.models import model_class
@@ -131,7 +132,8 @@ def execute(
     if cells:
         _run_cells(plan, cells, store, side_by_side, listener, missing, failed)
         plan = make_plan(suite, store, device=device)
-    outcome = Outcome(plan, results / folder_name(suite), len(cells) - len(failed), missing, failed, strict)
+    ran = sum(cell.name not in failed and cell.name not in missing for cell in cells)
+    outcome = Outcome(plan, results / folder_name(suite, device), ran, missing, failed, strict)
     _write(outcome, store, fresh=False)
     return outcome
 
@@ -142,7 +144,7 @@ def report_only(suite: Suite, store: Store, results: Path, *, device: str = "cpu
     missing = {cell.name: cell.missing or "not all of it is stored yet" for cell in plan.cells if not cell.done}
     if len(missing) == len(plan.cells):
         raise ModelError(f"nothing of suite {suite.name} is stored in {store.root}; `bench run --suite ...` runs it")
-    outcome = Outcome(plan, results / folder_name(suite), 0, missing)
+    outcome = Outcome(plan, results / folder_name(suite, device), 0, missing)
     _write(outcome, store, fresh=True)
     return outcome
 
@@ -181,15 +183,17 @@ def _write(outcome: Outcome, store: Store, *, fresh: bool) -> None:
         write_report(outcome.plan, store, outcome.folder, failed=failed, missing=missing)
 
 
-def folder_name(suite: Suite) -> str:
-    """Name the folder of a suite's tables; a suite that was changed never writes over the shipped one's."""
+def folder_name(suite: Suite, device: str = "cpu") -> str:
+    """Name the folder of a suite's tables: what is not the shipped suite as it is never writes over its tables.
+
+    Another shipped dataset is named; anything else (a suite or a dataset of one's own, changed settings, another
+    device) adds a hash of all that was asked.
+    """
+    whole = digest({"suite": suite.model_dump(mode="json"), "device": device})[:8]
     try:
-        shipped: Suite | None = load_suite(suite.name)
+        shipped = load_suite(suite.name)
     except UsageError:
-        shipped = None
-    if shipped is None or suite == shipped:
-        return suite.name
+        return f"{suite.name}-{whole}"
     name = suite.name if suite.dataset == shipped.dataset else f"{suite.name}-{Path(suite.dataset).stem}"
-    if suite == shipped.narrowed(dataset=suite.dataset):
-        return name
-    return f"{name}-{digest(suite.model_dump(mode='json'))[:8]}"
+    known = suite.dataset in card_names() and device == "cpu"
+    return name if known and suite == shipped.narrowed(dataset=suite.dataset) else f"{name}-{whole}"

@@ -45,6 +45,7 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
         (["run", "--suite", "quick", "--dry-run", "--set", "ease.reg_wieght=3"], "did you mean 'reg_weight'"),
         (["run", "--suite", "quick", "--set", "nonsense"], "KEY=VALUE"),
         (["run", "--suite", "quick", "--seeds", "one"], "whole numbers"),
+        (["run", "--suite", "quick", "--dry-run", "--device", "gpu"], "--device takes"),
         (["list", "modles"], "did you mean 'models'"),
         (["data", "show", "ml-100"], "did you mean 'ml-100k'"),
         (["run"], "--suite"),

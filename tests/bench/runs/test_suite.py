@@ -35,6 +35,13 @@ def test_narrowing(quick: Suite) -> None:
         quick.narrowed(models=["popularty"])
 
 
+def test_no_models_and_senseless_seeds_are_refused(quick: Suite) -> None:
+    with pytest.raises(UsageError, match="models"):
+        quick.narrowed(models=[])
+    with pytest.raises(UsageError, match="seeds"):
+        quick.narrowed(seeds=[-1])
+
+
 def test_changing_settings(quick: Suite) -> None:
     changed = quick.narrowed(changes={"bpr.embedding_size": 16, "bpr.budget.patience": 2, "split_seed": 5})
     entry = next(entry for entry in changed.models if entry.name == "bpr")
@@ -53,6 +60,8 @@ def test_changing_settings(quick: Suite) -> None:
         ({"primary": "NDGC@10"}, "unknown metric"),
         ({"bpr.budget.patience": "many"}, "patience"),
         ({"tasks": ["sequence"]}, "unknown task"),
+        ({"split_seed": -1}, "split_seed"),
+        ({"validation_requests": 0}, "validation_requests"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused(quick: Suite, changes: dict[str, object], message: str) -> None:
@@ -92,4 +101,7 @@ def test_a_changed_suite_never_writes_over_the_tables_of_the_shipped_one(quick: 
         folder_name(quick.narrowed(seeds=[1])),
     ]
     assert names[:2] == ["quick", "quick-amazon-beauty"]
-    assert len(set(names)) == 4
+    mine = [quick.narrowed(dataset=path) for path in ("/a/mine.yaml", "/b/mine.yaml")]
+    own = [quick.model_copy(update={"name": "own"}), quick.model_copy(update={"name": "own", "seeds": (1,)})]
+    names += [folder_name(suite) for suite in (*mine, *own)] + [folder_name(quick, "cuda")]
+    assert len(set(names)) == len(names)

@@ -116,8 +116,16 @@ def test_cold_items_are_asked_for_at_every_event_with_a_past(
     assert among_cold.item.tolist() == among_all.item.tolist()
     assert among_cold.unit == "user x item"
 
+    (warm_test,) = sets(split, "test", "warm-warm")
+    tested = set(zip(warm_test.user.tolist(), warm_test.item.tolist(), strict=True)) if part == "valid" else set()
+    assert part == "test" or tested
+
     def past(user: int, when: int) -> list[int]:
-        mine = [(t, item) for (other, item), t in time.items() if other == user and item in warm_items and t < when]
+        mine = [
+            (t, item)
+            for (other, item), t in time.items()
+            if other == user and item in warm_items and t < when and (user, item) not in tested
+        ]
         return [item for _, item in sorted(mine)]
 
     wanted = {
@@ -134,7 +142,9 @@ def test_cold_items_are_asked_for_at_every_event_with_a_past(
         shown, when = among_cold.history[row].tolist(), time[user, target]
         assert sorted(shown) == sorted(past(user, when))
         assert [time[user, item] for item in shown] == sorted(time[user, item] for item in shown)
-        earlier = {item for (other, item), t in time.items() if other == user and t < when}
+        earlier = {
+            item for (other, item), t in time.items() if other == user and t < when and (user, item) not in tested
+        }
         assert set(among_cold.exclude[row].tolist()) == earlier | trained.get(user, set())
         assert target not in among_cold.exclude[row]
 
