@@ -93,7 +93,8 @@ def cost_grid(plan: Plan, lines: Sequence[dict[str, Any]]) -> Grid:
     if any(line["shared_machine"] for line in lines):
         notes.append("Cells ran side by side on a shared machine: their seconds are upper bounds.")
     notes.append(
-        "Training includes the validation that selects the kept step. Answering counts validation and test requests. Memory is the peak of the whole process."
+        "Training includes the validation that selects the kept step. Answering counts validation and test requests."
+        " Memory is the peak of the whole process."
     )
     title = f"{plan.suite.name}: costs on {plan.split.dataset}"
     return Grid(title, header, (Block("", tuple(rows)),), tuple(notes))
