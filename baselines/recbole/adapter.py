@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -100,9 +101,9 @@ class RecBoleModel(Recommender):
         """Score every item for known users, shape (users, RecBole's item ids)."""
         return self._engine.scores(user)
 
+    @abstractmethod
     def _from_history(self, history: Ragged) -> NDArray[np.float32]:
         """Score every item from non-empty histories of RecBole's item ids, shape (histories, RecBole's item ids)."""
-        raise NotImplementedError(f"{type(self).__name__} declares that it serves cold users, but not how")
 
     def save(self, folder: Path) -> None:
         """Write the training pairs, from which RecBole rebuilds its data and closed forms, and the weights."""

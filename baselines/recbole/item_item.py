@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,9 @@ class ItemItem(RecBoleModel):
     capabilities = Capabilities(cold_users="natively")
     reads_history = True
 
+    @abstractmethod
     def _weights(self) -> Any:
         """Item-item weights, shape (RecBole's item ids, RecBole's item ids), sparse or dense."""
-        raise NotImplementedError
 
     def _closed_form_weights(self) -> int:
         weights = self._weights()
