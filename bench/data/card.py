@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,7 +13,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.errors import BenchError, UsageError, nearest
 
-__all__ = ["Card", "Counts", "Files", "Source", "card_names", "cards_folder", "find_cards", "load_card"]
+__all__ = [
+    "Card",
+    "Counts",
+    "Files",
+    "Filter",
+    "InteractionsSource",
+    "ItemsSource",
+    "KCore",
+    "RatingThreshold",
+    "Reading",
+    "Repeats",
+    "Source",
+    "TimeWindow",
+    "UsersSource",
+    "card_names",
+    "cards_folder",
+    "find_cards",
+    "load_card",
+]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -29,10 +49,13 @@ class Source(_Frozen):
         Places relative to ``BENCH_DATA_DIR`` (then to the folder of a user's own card), tried in order.
     package, inside : str or None
         An installed package that carries the file, and the file's path inside that package.
-    url : str or None
-        Where it is downloaded from when it is nowhere else; asks for a ``sha256``.
+    url : tuple of str
+        Where it is downloaded from when it is nowhere else: mirrors of the same content, tried in order.
+    member : str or None
+        The file's path inside the archive (zip or tar) that ``path`` and ``url`` name.
     sha256 : str or None
-        Of the uncompressed content, so that ``x.txt`` and ``x.txt.gz`` are both accepted.
+        Of the uncompressed content, so that ``x.txt`` and ``x.txt.gz`` are both accepted. A download without one is
+        pinned on first use (``bench.data.pins``).
     optional : bool
         Whether the data set can do without it.
     howto : str
@@ -42,12 +65,13 @@ class Source(_Frozen):
     path: tuple[str, ...] = ()
     package: str | None = None
     inside: str | None = None
-    url: str | None = None
+    url: tuple[str, ...] = ()
+    member: str | None = None
     sha256: Sha256 | None = None
     optional: bool = False
     howto: str = ""
 
-    @field_validator("path", mode="before")
+    @field_validator("path", "url", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
@@ -58,37 +82,138 @@ class Source(_Frozen):
             raise ValueError("needs at least one of path, package and url")
         if (self.package is None) != (self.inside is None):
             raise ValueError("package and inside go together")
-        if self.url is not None and self.sha256 is None:
-            raise ValueError("a url needs a sha256: nothing is used unchecked")
         return self
 
 
 class InteractionsSource(Source):
-    """The file of events; ``columns`` maps our column to the file's, where the reader's defaults do not hold."""
+    """A file of events; ``columns`` maps our column to the file's, where the reader's defaults do not hold."""
 
     optional: Literal[False] = False
-    columns: dict[Annotated[str, Field(pattern="^(user|item|rating|time)$")], str] = {}
+    columns: dict[Annotated[str, Field(pattern="^(user|item|rating|time|headline|text|reviewer)$")], str] = {}
 
 
 class ItemsSource(Source):
     """The file of item texts; ``columns`` as for the events."""
 
-    columns: dict[Annotated[str, Field(pattern="^(item|title|categories|year)$")], str] = {}
+    columns: dict[
+        Annotated[str, Field(pattern="^(item|title|categories|year|brand|price|description)$")], str
+    ] = {}
+
+
+class UsersSource(Source):
+    """A file of users, read for their names only."""
+
+    columns: dict[Annotated[str, Field(pattern="^(user|reviewer)$")], str] = {}
 
 
 class Files(_Frozen):
-    """The source files by what they hold."""
+    """The source files by what they hold; events may be spread over several files."""
 
-    interactions: InteractionsSource
+    interactions: tuple[InteractionsSource, ...] = Field(min_length=1)
     items: ItemsSource | None = None
+    users: UsersSource | None = None
+
+    @field_validator("interactions", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, dict | InteractionsSource) else value
+
+
+class Reading(_Frozen):
+    """How the files are read.
+
+    Attributes
+    ----------
+    encoding : str
+        Of text files.
+    delimiter : str or None
+        Between the columns of a ``table``; by default what the file's name says (``.csv``, ``.tsv``).
+    time_format : str
+        ``"seconds"`` or ``"milliseconds"`` since 1970, ``"iso"``, or a ``strptime`` pattern; times without a zone are
+        UTC. Only for ``table``: the other readers know their format.
+    item : str
+        Which of Amazon 2023's two item ids counts: ``"parent_asin"`` (all variants of a product are one item) or
+        ``"asin"``.
+    bad_rows : str
+        ``"refuse"``: the first row that cannot be read is an error; ``"drop"``: such rows are left out and counted
+        by reason.
+    reviews : bool
+        Whether texts and headlines of reviews are kept, where the files have them.
+    reviewer_names : bool
+        Whether names of reviewers are kept as well; off by default, since they are personal.
+    """
+
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    time_format: str = "seconds"
+    item: Literal["parent_asin", "asin"] = "parent_asin"
+    bad_rows: Literal["refuse", "drop"] = "refuse"
+    reviews: bool = True
+    reviewer_names: bool = False
 
 
 class Counts(_Frozen):
-    """What the files hold, before anything is dropped."""
+    """Users, items and interactions."""
 
     users: int
     items: int
     interactions: int
+
+
+class _Filter(_Frozen):
+    counts: Counts | None = None
+    """What must be left; anything else is an error."""
+
+
+class TimeWindow(_Filter):
+    """Keep events from ``start`` to ``stop``, both included; times without a zone are UTC."""
+
+    filter: Literal["time-window"]
+    start: datetime | None = None
+    stop: datetime | None = None
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> Self:
+        if self.start is None and self.stop is None:
+            raise ValueError("a time window needs start, stop or both")
+        return self
+
+
+class RatingThreshold(_Filter):
+    """Keep events rated ``at_least`` so high."""
+
+    filter: Literal["rating"]
+    at_least: float
+
+
+class Repeats(_Filter):
+    """Of several events of one user with one item keep the first, the last, or all."""
+
+    filter: Literal["repeats"]
+    keep: Literal["first", "last", "all"]
+
+
+class KCore(_Filter):
+    """Drop users with fewer than ``users`` events and items with fewer than ``items`` until none is left."""
+
+    filter: Literal["k-core"]
+    users: int = Field(5, ge=1)
+    items: int = Field(5, ge=1)
+
+
+Filter = Annotated[TimeWindow | RatingThreshold | Repeats | KCore, Field(discriminator="filter")]
+
+READERS: tuple[str, ...] = (
+    "amazon-2014",
+    "amazon-2018",
+    "amazon-2023",
+    "movielens",
+    "recbole-atomic",
+    "s3rec",
+    "table",
+    "yelp",
+)
+"""Readers a card may name; ``bench.data.readers`` says what each reads."""
 
 
 class Card(_Frozen):
@@ -97,11 +222,14 @@ class Card(_Frozen):
     Attributes
     ----------
     reader : str
-        ``"recbole-atomic"`` (tab-separated with a typed header) or ``"s3rec"`` (``user item item ...`` a line).
+        One of ``READERS``.
     order : str
         ``"time"`` when events carry times, ``"sequence"`` when only their order is known.
     counts : Counts or None
-        Expected counts; anything else in the files is an error.
+        Expected counts of what the files hold; anything else is an error.
+    filters : tuple
+        Applied in this order, each with the counts expected after it. Where none of them says what becomes of
+        repeated user-item pairs, the first of each is kept at the end.
     notes : tuple of str
         What a reader of the numbers must know.
     folder : Path or None
@@ -113,18 +241,30 @@ class Card(_Frozen):
     description: str
     licence: str
     citation: str
-    reader: Literal["recbole-atomic", "s3rec"]
+    reader: Literal[
+        "amazon-2014", "amazon-2018", "amazon-2023", "movielens", "recbole-atomic", "s3rec", "table", "yelp"
+    ]
     order: Literal["time", "sequence"]
+    reading: Reading = Reading()
     files: Files
     counts: Counts | None = None
+    filters: tuple[Filter, ...] = ()
     notes: tuple[str, ...] = ()
     folder: Annotated[Path | None, Field(exclude=True)] = None
 
     @model_validator(mode="after")
-    def _order_fits_reader(self) -> Self:
+    def _order_fits(self) -> Self:
         if (self.reader == "s3rec") != (self.order == "sequence"):
             raise ValueError(f"reader {self.reader!r} does not go with order {self.order!r}")
+        if self.order == "sequence" and any(step.filter == "time-window" for step in self.filters):
+            raise ValueError("a time window needs times")
         return self
+
+    @property
+    def repeats(self) -> Literal["first", "last", "all"]:
+        """What becomes of repeated user-item pairs."""
+        policies = [step.keep for step in self.filters if isinstance(step, Repeats)]
+        return policies[-1] if policies else "first"
 
 
 def cards_folder(package: Path | None = None) -> Path:
@@ -158,6 +298,8 @@ def card_names() -> tuple[str, ...]:
 def load_card(name_or_path: str | Path) -> Card:
     """Read a card by the name of a shipped one, or from a YAML file of the user's own.
 
+    A card with a parameter is named with its value: ``amazon-2023:Musical_Instruments``.
+
     Raises
     ------
     UsageError
@@ -170,9 +312,10 @@ def load_card(name_or_path: str | Path) -> Card:
             raise UsageError(f"no dataset card at {path}")
         return _read(path, folder=path.resolve().parent)
     cards = find_cards()
-    if text not in cards:
-        raise nearest("dataset", text, cards)
-    return _read(cards[text], folder=None)
+    name, _, value = text.partition(":")
+    if name not in cards:
+        raise nearest("dataset", name, cards)
+    return _read(cards[name], folder=None, value=value)
 
 
 class _Loader(yaml.SafeLoader):
@@ -186,7 +329,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read(path: Path, *, folder: Path | None) -> Card:
+def _read(path: Path, *, folder: Path | None, value: str = "") -> Card:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
     except UnicodeDecodeError as error:
@@ -197,10 +340,37 @@ def _read(path: Path, *, folder: Path | None) -> Card:
         raise UsageError(f"{path}: a card is a mapping of keys to values")
     if "folder" in content:
         raise UsageError(f"{path}: folder: unknown key")
+    content = _with_parameter(path, content, value)
     try:
         return Card.model_validate({**content, "folder": folder})
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from error
+
+
+def _with_parameter(path: Path, content: dict[str, Any], value: str) -> dict[str, Any]:
+    """Put the value of a card's parameter in its place: every ``{name}`` in every text of the card."""
+    parameter = content.get("parameter")
+    if parameter is None:
+        if value:
+            raise UsageError(f"{path}: the card takes no parameter, so {path.stem}:{value} names nothing")
+        return content
+    try:
+        name, default, pattern = (str(parameter[key]) for key in ("name", "default", "pattern"))
+    except (TypeError, KeyError) as error:
+        raise UsageError(f"{path}: parameter: needs name, default and pattern") from error
+    chosen = value or default
+    if re.fullmatch(pattern, chosen) is None:
+        raise UsageError(f"{path}: {name} {chosen!r} does not fit the pattern {pattern}")
+
+    def fill(node: Any) -> Any:
+        if isinstance(node, str):
+            return node.replace("{" + name + "}", chosen)
+        if isinstance(node, dict):
+            return {key: fill(inner) for key, inner in node.items()}
+        return [fill(inner) for inner in node] if isinstance(node, list) else node
+
+    filled: dict[str, Any] = fill({key: inner for key, inner in content.items() if key != "parameter"})
+    return {**filled, "name": f"{content.get('name')}-{chosen.lower()}"}
 
 
 def _explain(error: ValidationError) -> str:
