@@ -95,9 +95,7 @@ class InteractionsSource(Source):
 class ItemsSource(Source):
     """The file of item texts; ``columns`` as for the events."""
 
-    columns: dict[
-        Annotated[str, Field(pattern="^(item|title|categories|year|brand|price|description)$")], str
-    ] = {}
+    columns: dict[Annotated[str, Field(pattern="^(item|title|categories|year|brand|price|description)$")], str] = {}
 
 
 class UsersSource(Source):

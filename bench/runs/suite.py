@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bench.errors import UsageError, nearest
 from bench.metrics import parse
 from bench.models import Budget, Settings, model_class
-from bench.splits import Protocol
+from bench.splits import AnyProtocol
 from bench.tasks import TASKS
 
 __all__ = ["ModelEntry", "Suite", "load_suite", "suite_names"]
@@ -87,7 +87,7 @@ class Suite(BaseModel):
     name: str
     description: str
     dataset: str
-    protocol: Protocol
+    protocol: AnyProtocol
     split_seed: int = Field(0, ge=0)
     tasks: tuple[str, ...]
     metrics: tuple[str, ...]

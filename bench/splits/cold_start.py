@@ -16,25 +16,26 @@ met before the target is masked, shown or not.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from bench.data import Dataset
 from bench.data.hashing import mix64
 from bench.data.ragged import Ragged
-from bench.splits.events import Events
+from bench.errors import DataError
+from bench.splits.events import Events, order_events
 from bench.splits.leave_one_out import last_two
-from bench.splits.split import HeldOut, Part, exclude_union
+from bench.splits.protocol import Protocol
+from bench.splits.split import Cut, HeldOut, Part, exclude_union
 
-__all__ = ["ColdStart", "cold_start"]
+__all__ = ["ColdStart"]
 
 
-class ColdStart(BaseModel):
-    """Parameters of the cold-start protocol: shares of users and items held out, and the shots shown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ColdStart(Protocol):
+    """The cold-start protocol: shares of users and items held out, and the shots shown."""
 
     name: Literal["cold-start"] = "cold-start"
     test_users: float = Field(0.2, ge=0, lt=1)
@@ -43,6 +44,8 @@ class ColdStart(BaseModel):
     validation_items: float = Field(0.05, ge=0, lt=1)
     shots: tuple[int, ...] = (0, 1, 3, 5)
 
+    version: ClassVar[str] = "2"
+
     @model_validator(mode="after")
     def _something_stays_warm(self) -> ColdStart:
         if self.test_users + self.validation_users >= 1 or self.test_items + self.validation_items >= 1:
@@ -50,6 +53,22 @@ class ColdStart(BaseModel):
         if not self.shots or min(self.shots) < 0 or len(set(self.shots)) != len(self.shots):
             raise ValueError("shots must be distinct numbers, 0 or more")
         return self
+
+    def describe(self) -> str:
+        """The protocol in words."""
+        return (
+            f"cold start: {self.test_users:.0%} of users and {self.test_items:.0%} of items cold for the test, "
+            f"{self.validation_users:.0%} and {self.validation_items:.0%} for validation"
+        )
+
+    def cut(self, dataset: Dataset, seed: int) -> Cut:
+        """Cut by users x items; see the module's table."""
+        if dataset.repeats:
+            raise DataError(
+                f"{dataset.name}: cold start asks about items the user never met, but the card keeps repeated "
+                "user-item pairs: let it keep the first or the last of each"
+            )
+        return _cut(order_events(dataset, seed), self, seed)
 
 
 def _draw(hashes: NDArray[np.uint64], seed: int, salt: int, test: float, valid: float) -> dict[str, NDArray[np.bool_]]:
@@ -82,19 +101,12 @@ def _last_of_each_user(events: Events, mask: NDArray[np.bool_]) -> NDArray[np.in
     return where[np.append(users[1:] != users[:-1], True)] if len(where) else where
 
 
-def cold_start(events: Events, spec: ColdStart, seed: int) -> tuple[NDArray[np.bool_], list[HeldOut]]:
-    """Split by users x items; see the module's table.
-
-    Returns
-    -------
-    training : ndarray of bool, shape (events,)
-    held_out : list of HeldOut
-        Unit of inference: the user; for cold items users and items jointly.
-    """
+def _cut(events: Events, spec: ColdStart, seed: int) -> Cut:
+    """Unit of inference: the user; for cold items users and items jointly."""
     users = _draw(events.user_hash, seed, 1, spec.test_users, spec.validation_users)
     items = _draw(events.item_hash, seed, 2, spec.test_items, spec.validation_items)
     warm_user, warm_item = users["warm"][events.user], items["warm"][events.item]
-    cut = last_two(events, warm_user & warm_item)
+    two = last_two(events, warm_user & warm_item)
     every_item = np.arange(len(events.items), dtype=np.int32)
     warm_items = np.flatnonzero(items["warm"]).astype(np.int32)
     anything = np.ones(len(events), bool)
@@ -128,8 +140,9 @@ def cold_start(events: Events, spec: ColdStart, seed: int) -> tuple[NDArray[np.b
                     )
                 )
 
-    for part in ("valid", "test"):
-        add_warm(part, cut.valid if part == "valid" else cut.test)
+    parts: tuple[Part, ...] = ("valid", "test")
+    for part in parts:
+        add_warm(part, two.parts[part])
         cold_item = items[part][events.item]
         pools = {"cold": np.flatnonzero(items[part]).astype(np.int32), "all": every_item}
         cold_user = users[part][events.user]
@@ -137,12 +150,12 @@ def cold_start(events: Events, spec: ColdStart, seed: int) -> tuple[NDArray[np.b
 
         targets = np.flatnonzero(warm_user & cold_item)
         # A validation request shows nothing that a test asks for.
-        visible = anything if part == "test" else ~cut.last
+        visible = anything if part == "test" else ~two.last
         history = _before(events, targets, warm_item & visible, strictly=True)
         answerable = np.flatnonzero(history.lengths > 0)
         targets, history = targets[answerable], history.take(answerable)
         # A model has learned from the user's later warm events too: they are no candidates either.
-        learned = Ragged.from_lengths(*_rows_of(events, cut.training, events.user[targets]))
+        learned = Ragged.from_lengths(*_rows_of(events, two.training, events.user[targets]))
         met = exclude_union(_before(events, targets, visible, strictly=True), learned)
         for pool, candidates in pools.items():
             held.append(
@@ -160,7 +173,10 @@ def cold_start(events: Events, spec: ColdStart, seed: int) -> tuple[NDArray[np.b
                 )
             )
         add_cold_user(part, "cold-cold", _last_of_each_user(events, cold_user & cold_item), pools)
-    return cut.training, held
+    # What only validation holds out: warm users' last event but one, and all that its cold users and items did.
+    known_user, known_item = ~users["test"][events.user], ~items["test"][events.item]
+    validation = known_user & known_item & ~two.training & ~two.last
+    return Cut(events, two.training, validation, held)
 
 
 def _rows_of(

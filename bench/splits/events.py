@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.data import Dataset
 from bench.data.hashing import mix64, stable_hash64
 from bench.data.ragged import Ragged
-from bench.errors import DataError
+from bench.data.reviews import Reviews
 from bench.splits.training import Training
 
 __all__ = ["Events", "order_events"]
@@ -32,6 +32,10 @@ class Events:
         ``user``/``user_id`` and ``item``/``item_id``/text columns, one row a code, in order of code.
     user_hash, item_hash : ndarray of uint64, shape (users,), (items,)
         Hashes of the ids, for seeded draws that do not depend on which other ids exist.
+    reviews : Reviews or None
+        The texts that came with the events, in their order.
+    repeats : bool
+        Whether a user may have met an item more than once.
     """
 
     user: NDArray[np.int32]
@@ -42,6 +46,8 @@ class Events:
     items: pl.DataFrame
     user_hash: NDArray[np.uint64]
     item_hash: NDArray[np.uint64]
+    reviews: Reviews | None = None
+    repeats: bool = False
 
     def __len__(self) -> int:
         return len(self.user)
@@ -62,6 +68,7 @@ class Events:
             time=None if self.time is None else self.time[where],
             rating=None if self.rating is None else self.rating[where],
             items=self.items[items],
+            reviews=None if self.reviews is None else self.reviews.take(where),
         )
 
 
@@ -93,8 +100,6 @@ def order_events(dataset: Dataset, seed: int) -> Events:
         time = None
         order = np.lexsort((table["position"].to_numpy(), user))
     user, item = user[order], item[order]
-    if len(np.unique(user.astype(np.int64) * len(item_ids) + item)) != len(user):
-        raise DataError(f"{dataset.name}: a user-item pair occurs twice after reading")
     rating = table["rating"]
     text = pl.DataFrame({"item_id": item_ids}).join(dataset.items, on="item_id", how="left", maintain_order="left")
     return Events(
@@ -106,4 +111,6 @@ def order_events(dataset: Dataset, seed: int) -> Events:
         items=text.select(pl.Series("item", np.arange(len(item_ids), dtype=np.int32)), pl.all()),
         user_hash=user_hash,
         item_hash=item_hash,
+        reviews=None if dataset.reviews is None else dataset.reviews.take(order),
+        repeats=dataset.repeats,
     )

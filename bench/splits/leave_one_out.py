@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from bench.data import Dataset
 from bench.data.ragged import Ragged
-from bench.splits.events import Events
-from bench.splits.split import HeldOut, Part, exclude_union
+from bench.splits.events import Events, order_events
+from bench.splits.protocol import Protocol
+from bench.splits.split import Cut, HeldOut, Part, exclude_union
 
-__all__ = ["LastTwo", "last_two", "leave_one_out"]
+__all__ = ["LastTwo", "LeaveOneOut", "last_two"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,16 +26,17 @@ class LastTwo:
     ----------
     training : ndarray of bool, shape (events,)
         The masked events without the held-out ones.
-    last : ndarray of bool, shape (events,)
-        The test events.
-    valid, test : tuple of (user, item, history)
-        Arrays of shape (users,) and a Ragged with the items before the held-out event, oldest first.
+    validation, last : ndarray of bool, shape (events,)
+        The validation events, and the test events.
+    parts : dict
+        ``"valid"`` and ``"test"`` -> (user, item, history): arrays of shape (users,) and a Ragged with the items
+        before the held-out event, oldest first.
     """
 
     training: NDArray[np.bool_]
+    validation: NDArray[np.bool_]
     last: NDArray[np.bool_]
-    valid: tuple[NDArray[np.int32], NDArray[np.int32], Ragged]
-    test: tuple[NDArray[np.int32], NDArray[np.int32], Ragged]
+    parts: dict[Part, tuple[NDArray[np.int32], NDArray[np.int32], Ragged]]
 
 
 def last_two(events: Events, mask: NDArray[np.bool_]) -> LastTwo:
@@ -46,35 +51,48 @@ def last_two(events: Events, mask: NDArray[np.bool_]) -> LastTwo:
         place = np.arange(len(kept.values)) - np.repeat(kept.offsets[:-1], kept.lengths)
         return kept.keep(place < np.repeat(kept.lengths - steps, kept.lengths))
 
-    training = mask.copy()
-    training[where[last]] = False
-    training[where[last - 1]] = False
-    tested = np.zeros(len(events), bool)
+    validated, tested = np.zeros(len(events), bool), np.zeros(len(events), bool)
+    validated[where[last - 1]] = True
     tested[where[last]] = True
     held = users[eligible]
     return LastTwo(
-        training=training,
+        training=mask & ~validated & ~tested,
+        validation=validated,
         last=tested,
-        valid=(held, sequences.values[last - 1], before(2)),
-        test=(held, sequences.values[last], before(1)),
+        parts={
+            "valid": (held, sequences.values[last - 1], before(2)),
+            "test": (held, sequences.values[last], before(1)),
+        },
     )
 
 
-def leave_one_out(events: Events) -> tuple[NDArray[np.bool_], list[HeldOut]]:
-    """Split by leave-one-out, ranking the whole catalogue.
+class LeaveOneOut(Protocol):
+    """Leave-one-out, ranking the whole catalogue.
 
-    Returns
-    -------
-    training : ndarray of bool, shape (events,)
-    held_out : list of HeldOut
-        One validation and one test set; unit of inference: the user.
+    Attributes
+    ----------
+    sampled : int or None
+        When given, a second set ranks the held-out item among so many items drawn uniformly from those the user
+        never met (P5's direct family: 99); the draw is part of the split.
     """
-    cut = last_two(events, np.ones(len(events), bool))
-    every_item = np.arange(len(events.items), dtype=np.int32)
-    parts: tuple[tuple[Part, tuple[NDArray[np.int32], NDArray[np.int32], Ragged]], ...]
-    parts = (("valid", cut.valid), ("test", cut.test))
-    sets = [
-        HeldOut(part, "warm-warm", None, "all", "user", user, item, history, exclude_union(history), every_item)
-        for part, (user, item, history) in parts
-    ]
-    return cut.training, sets
+
+    name: Literal["leave-one-out"] = "leave-one-out"
+    sampled: int | None = Field(None, ge=1)
+
+    version: ClassVar[str] = "1"
+
+    def describe(self) -> str:
+        """The protocol in words."""
+        return "leave-one-out"
+
+    def cut(self, dataset: Dataset, seed: int) -> Cut:
+        """Hold out the last two events of each user; unit of inference: the user."""
+        events = order_events(dataset, seed)
+        two = last_two(events, np.ones(len(events), bool))
+        every_item = np.arange(len(events.items), dtype=np.int32)
+        held: list[HeldOut] = []
+        for part, (user, item, history) in two.parts.items():
+            # Where repeats are kept, what comes next may be something the user had: then nothing is masked.
+            met = Ragged.empty(len(user)) if events.repeats else exclude_union(history)
+            held.append(HeldOut(part, "warm-warm", None, "all", "user", user, item, history, met, every_item))
+        return Cut(events, two.training, two.validation, held)

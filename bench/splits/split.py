@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from bench.data.hashing import digest
 from bench.data.ragged import Ragged
 from bench.splits.events import Events
-from bench.splits.training import Training
+from bench.splits.training import Pairs, Training
 
-__all__ = ["HeldOut", "Split", "exclude_union", "finish"]
+__all__ = ["Cut", "HeldOut", "HeldOutPairs", "Split", "exclude_union", "finish"]
 
 Part = Literal["valid", "test"]
 Unit = Literal["user", "user x item"]
@@ -33,6 +33,8 @@ class HeldOut:
         Items masked: everything the user had met, shown or not, sorted.
     candidates : ndarray of int32, shape (candidates,)
         Items ranked, strictly increasing.
+    sampled : Ragged or None
+        Where only a draw is ranked: per event the answer and its drawn negatives, sorted, all among ``candidates``.
     """
 
     part: Part
@@ -45,6 +47,52 @@ class HeldOut:
     history: Ragged
     exclude: Ragged
     candidates: NDArray[np.int32]
+    sampled: Ragged | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutPairs:
+    """Held-out labelled pairs of one kind.
+
+    Attributes
+    ----------
+    part, quadrant, unit
+        As in ``HeldOut``.
+    pairs : Pairs
+    """
+
+    part: Part
+    quadrant: str
+    unit: Unit
+    pairs: Pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """What a protocol makes of a dataset's events.
+
+    Attributes
+    ----------
+    events : Events
+    training : ndarray of bool, shape (events,)
+        What is learned from.
+    validation : ndarray of bool, shape (events,)
+        What is held out for validation alone: a model may be refitted on it once it is chosen.
+    held_out : list of HeldOut
+    pairs : list of HeldOutPairs
+    training_pairs : Pairs or None
+        Labelled pairs to learn from, where they are not simply the rated training events.
+    notes : tuple of str
+        What a reader of a table made from it must know.
+    """
+
+    events: Events
+    training: NDArray[np.bool_]
+    validation: NDArray[np.bool_]
+    held_out: list[HeldOut]
+    pairs: list[HeldOutPairs] = field(default_factory=list)
+    training_pairs: Pairs | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +112,8 @@ class Split:
         What a reader of a table made from it must know.
     identity : str
         Hash of the canonical data and the protocol; the order of the source rows cannot change it.
+    pairs : tuple of HeldOutPairs
+        Held-out labelled pairs (ratings, clicks).
     """
 
     dataset: str
@@ -74,6 +124,7 @@ class Split:
     items: pl.DataFrame
     notes: tuple[str, ...]
     identity: str
+    pairs: tuple[HeldOutPairs, ...] = ()
 
 
 def exclude_union(*parts: Ragged) -> Ragged:
@@ -88,24 +139,35 @@ def exclude_union(*parts: Ragged) -> Ragged:
 
 
 def finish(
-    events: Events,
+    cut: Cut,
     *,
     dataset: str,
-    dataset_identity: str,
     protocol: str,
-    protocol_identity: object,
-    training: NDArray[np.bool_],
-    held_out: list[HeldOut],
+    identity: object,
     notes: tuple[str, ...],
+    refit: bool = False,
 ) -> Split:
-    """Assemble a split; sets without a single event are left out."""
+    """Assemble a split; sets without a single event are left out.
+
+    Parameters
+    ----------
+    identity : object
+        What is hashed, JSON-serialisable.
+    refit : bool
+        Whether the validation events are learned from too.
+    """
+    pairs = [cut.training_pairs] if cut.training_pairs is not None else []
+    if refit and pairs:
+        pairs += [held.pairs for held in cut.pairs if held.part == "valid"]
+    training = cut.events.training(cut.training | cut.validation if refit else cut.training)
     return Split(
         dataset=dataset,
         protocol=protocol,
-        training=events.training(training),
-        held_out=tuple(part for part in held_out if len(part.user)),
-        users=events.users,
-        items=events.items,
-        notes=notes,
-        identity=digest({"dataset": dataset_identity, "protocol": protocol_identity}),
+        training=replace(training, pairs=Pairs.concatenate(pairs)) if pairs else training,
+        held_out=tuple(held for held in cut.held_out if len(held.user)),
+        users=cut.events.users,
+        items=cut.events.items,
+        notes=(*notes, *cut.notes),
+        identity=digest(identity),
+        pairs=tuple(held for held in cut.pairs if len(held.pairs)),
     )
