@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +13,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# What tests read is kept apart from what their user has prepared; worker processes inherit it.
+os.environ["BENCH_CACHE_DIR"] = tempfile.mkdtemp(prefix="bench-cache-")
+atexit.register(shutil.rmtree, os.environ["BENCH_CACHE_DIR"], ignore_errors=True)
 
 # Nothing in a test may go to a model hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

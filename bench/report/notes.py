@@ -79,6 +79,11 @@ def about_training(plan: Plan, rows: Sequence[Row]) -> list[str]:
         f"Training seed{'s' if len(plan.suite.seeds) > 1 else ''} {seeds}. Untuned: every model runs with the settings "
         "of the suite; those that train in steps keep the step that is best on validation."
     ]
+    if plan.suite.refit:
+        notes.append(
+            "Refitted: once chosen, every model learned again from training and validation events together, for as "
+            "many passes as validation had chosen; stopping and convergence are those of the first fit."
+        )
     starved = [f"{model.label} (ended by {model.stopped})" for model in models.values() if not model.converged]
     if starved:
         notes.append(f"Not converged, more training may help: {', '.join(starved)}.")

@@ -15,6 +15,7 @@ from bench.models import Recommender, model_class
 from bench.runs.plan import Cell, Plan, make_plan
 from bench.runs.predict import Validation, measure
 from bench.runs.provenance import environment, timed
+from bench.runs.refit import refit
 from bench.runs.store import Store, read_json, write_json
 from bench.runs.suite import Suite
 from bench.tasks import RequestSet
@@ -70,6 +71,8 @@ def _fit(store: Store, plan: Plan, cell: Cell, job: Job, report: Report) -> Reco
         fitted = model.fit(
             plan.split.training, validate=validation, budget=cell.entry.budget, seed=cell.seed, progress=progress
         )
+        if suite.refit:
+            fitted = refit(model, plan, fitted, budget=cell.entry.budget, seed=cell.seed, progress=progress)
     provenance = {**environment(), **cost, "shared_machine": job.shared_machine, "run": uuid4().hex}
     with store.writing(store.cell(cell.key)) as folder:
         write_json(folder / "spec.json", cell.spec)

@@ -149,6 +149,7 @@ def _cell(
             "k": suite.depth,
             "scorer": SCORER_VERSION,
         },
+        **({"refit": True} if suite.refit else {}),
     }
     key = "" if missing else digest(spec)[:32]
     predictions = []

@@ -80,6 +80,8 @@ class Suite(BaseModel):
     validation_requests : int or None
         At most this many requests of each validation set (a seeded draw) give the number that models are selected
         by while they train; the table's own validation figures use all.
+    refit : bool
+        Whether a model, once chosen, learns again from training and validation events together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,6 +96,7 @@ class Suite(BaseModel):
     primary: str
     seeds: tuple[int, ...] = (0,)
     validation_requests: int | None = Field(None, ge=1)
+    refit: bool = False
     models: tuple[ModelEntry, ...] = Field(min_length=1)
 
     @field_validator("tasks")
@@ -132,7 +135,7 @@ class Suite(BaseModel):
         """Replace the dataset, keep only some models (or add any installed one), set seeds, change settings.
 
         ``changes`` maps dotted keys to values: ``sasrec.hidden_size`` (a model's setting), ``sasrec.budget.patience``,
-        ``protocol.test_users``, ``split_seed``, ``validation_requests``.
+        ``protocol.test_users``, ``split_seed``, ``validation_requests``, ``refit``.
 
         Raises
         ------
@@ -159,6 +162,9 @@ class Suite(BaseModel):
         return {"name": name, "model": name}
 
 
+_PLAIN = ("metrics", "primary", "refit", "split_seed", "tasks", "validation_requests")
+
+
 def _change(raw: dict[str, Any], key: str, value: Any) -> None:
     head, _, rest = key.partition(".")
     entries = {entry["name"]: entry for entry in raw["models"]}
@@ -173,10 +179,10 @@ def _change(raw: dict[str, Any], key: str, value: Any) -> None:
             entry["settings"] = {**entry["settings"], rest: value}
     elif head == "protocol" and rest:
         _put(raw, "protocol", rest, value, raw["protocol"])
-    elif not rest and head in ("split_seed", "validation_requests", "primary", "metrics", "tasks"):
+    elif not rest and head in _PLAIN:
         raw[head] = value
     else:
-        known = [f"{name}.<setting>" for name in entries] + ["split_seed", "validation_requests", "primary", "metrics"]
+        known = [f"{name}.<setting>" for name in entries] + list(_PLAIN)
         raise nearest("key to set", key, known)
 
 
