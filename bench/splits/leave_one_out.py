@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,11 +11,13 @@ from pydantic import Field
 
 from bench.data import Dataset
 from bench.data.ragged import Ragged
+from bench.splits.draws import sampled_candidates
 from bench.splits.events import Events, order_events
+from bench.splits.pairs import event_pairs
 from bench.splits.protocol import Protocol
-from bench.splits.split import Cut, HeldOut, Part, exclude_union
+from bench.splits.split import Cut, HeldOut, HeldOutPairs, Part, exclude_union
 
-__all__ = ["LastTwo", "LeaveOneOut", "last_two"]
+__all__ = ["LastTwo", "LeaveOneOut", "last_two", "ranking_sets"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,10 @@ class LastTwo:
     validation: NDArray[np.bool_]
     last: NDArray[np.bool_]
     parts: dict[Part, tuple[NDArray[np.int32], NDArray[np.int32], Ragged]]
+
+    def where(self, part: Part) -> NDArray[np.int64]:
+        """Positions of the held-out events of a part, in the order of ``parts``."""
+        return np.flatnonzero(self.validation if part == "valid" else self.last)
 
 
 def last_two(events: Events, mask: NDArray[np.bool_]) -> LastTwo:
@@ -66,6 +72,31 @@ def last_two(events: Events, mask: NDArray[np.bool_]) -> LastTwo:
     )
 
 
+def ranking_sets(events: Events, two: LastTwo, sampled: int | None, seed: int) -> tuple[list[HeldOut], tuple[str, ...]]:
+    """Make the ranking sets of both parts, and what must be said of them; unit of inference: the user.
+
+    Parameters
+    ----------
+    sampled : int or None
+        As in ``LeaveOneOut``.
+    """
+    every_item = np.arange(len(events.items), dtype=np.int32)
+    held: list[HeldOut] = []
+    short = 0
+    for part, (user, item, history) in two.parts.items():
+        # Where repeats are kept, what comes next may be something the user had: then nothing is masked.
+        met = Ragged.empty(len(user)) if events.repeats else exclude_union(history)
+        full = HeldOut(part, "warm-warm", None, "all", "user", user, item, history, met, every_item)
+        held.append(full)
+        if sampled is not None:
+            drawn = sampled_candidates(events, two.where(part), sampled, seed)
+            short += int(np.count_nonzero(drawn.lengths <= sampled))
+            held.append(replace(full, pool="sampled", sampled=drawn))
+    if not short:
+        return held, ()
+    return held, (f"{short:,} sampled requests have fewer than {sampled} negatives: their users met nearly every item",)
+
+
 class LeaveOneOut(Protocol):
     """Leave-one-out, ranking the whole catalogue.
 
@@ -83,16 +114,16 @@ class LeaveOneOut(Protocol):
 
     def describe(self) -> str:
         """The protocol in words."""
-        return "leave-one-out"
+        return "leave-one-out" if self.sampled is None else f"leave-one-out, also ranked among {self.sampled} negatives"
 
     def cut(self, dataset: Dataset, seed: int) -> Cut:
-        """Hold out the last two events of each user; unit of inference: the user."""
+        """Hold out the last two events of each user, for rankings and, where the data has them, for ratings."""
         events = order_events(dataset, seed)
         two = last_two(events, np.ones(len(events), bool))
-        every_item = np.arange(len(events.items), dtype=np.int32)
-        held: list[HeldOut] = []
-        for part, (user, item, history) in two.parts.items():
-            # Where repeats are kept, what comes next may be something the user had: then nothing is masked.
-            met = Ragged.empty(len(user)) if events.repeats else exclude_union(history)
-            held.append(HeldOut(part, "warm-warm", None, "all", "user", user, item, history, met, every_item))
-        return Cut(events, two.training, two.validation, held)
+        held, notes = ranking_sets(events, two, self.sampled, seed)
+        pairs = []
+        if events.rating is not None:
+            for part, (_, _, history) in two.parts.items():
+                rated = event_pairs(events, two.where(part), events.rating, "rating", history)
+                pairs.append(HeldOutPairs(part, "warm-warm", "user", rated))
+        return Cut(events, two.training, two.validation, held, pairs, notes=notes)

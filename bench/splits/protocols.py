@@ -9,13 +9,16 @@ from pydantic import Field
 from bench.data import Dataset
 from bench.errors import DataError
 from bench.splits.cold_start import ColdStart
+from bench.splits.cross_domain import CrossDomain
 from bench.splits.leave_one_out import LeaveOneOut
 from bench.splits.protocol import Protocol
+from bench.splits.random_reviews import RandomReviews
 from bench.splits.split import Split, finish
+from bench.splits.temporal import Temporal
 
 __all__ = ["AnyProtocol", "make_split"]
 
-AnyProtocol = Annotated[LeaveOneOut | ColdStart, Field(discriminator="name")]
+AnyProtocol = Annotated[LeaveOneOut | ColdStart | Temporal | RandomReviews | CrossDomain, Field(discriminator="name")]
 
 
 def make_split(dataset: Dataset, protocol: Protocol, *, seed: int = 0, refit: bool = False) -> Split:
@@ -24,7 +27,7 @@ def make_split(dataset: Dataset, protocol: Protocol, *, seed: int = 0, refit: bo
     Parameters
     ----------
     seed : int
-        Decides ties in time and which users and items are cold; apart from model seeds.
+        Decides ties in time and every draw (cold users and items, negatives, parts); apart from model seeds.
     refit : bool
         Learn from the validation events too; the held-out sets stay the same.
 
@@ -36,11 +39,12 @@ def make_split(dataset: Dataset, protocol: Protocol, *, seed: int = 0, refit: bo
     cut = protocol.cut(dataset, seed)
     described = f"{protocol.describe()}, split seed {seed}"
     cutting = {**protocol.identity(), "seed": seed} | ({"refit": True} if refit else {})
+    others = {"also_read": list(cut.also_read)} if cut.also_read else {}
     split = finish(
         cut,
         dataset=dataset.name,
         protocol=described,
-        identity={"dataset": dataset.identity, "protocol": cutting},
+        identity={"dataset": dataset.identity, "protocol": cutting, **others},
         notes=(*dataset.notes, *dataset.warnings),
         refit=refit,
     )

@@ -84,6 +84,8 @@ class Cut:
         Labelled pairs to learn from, where they are not simply the rated training events.
     notes : tuple of str
         What a reader of a table made from it must know.
+    also_read : tuple of str
+        Identities of other data sets that the protocol read.
     """
 
     events: Events
@@ -93,6 +95,7 @@ class Cut:
     pairs: list[HeldOutPairs] = field(default_factory=list)
     training_pairs: Pairs | None = None
     notes: tuple[str, ...] = ()
+    also_read: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +163,15 @@ def finish(
     if refit and pairs:
         pairs += [held.pairs for held in cut.pairs if held.part == "valid"]
     training = cut.events.training(cut.training | cut.validation if refit else cut.training)
+    if pairs:
+        labelled = Pairs.concatenate(pairs)
+        # Items that only a pair holds are learned from too.
+        known = np.union1d(training.item, labelled.item)
+        training = replace(training, pairs=labelled, items=cut.events.items[known])
     return Split(
         dataset=dataset,
         protocol=protocol,
-        training=replace(training, pairs=Pairs.concatenate(pairs)) if pairs else training,
+        training=training,
         held_out=tuple(held for held in cut.held_out if len(held.user)),
         users=cut.events.users,
         items=cut.events.items,

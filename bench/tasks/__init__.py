@@ -1,6 +1,16 @@
 """What a model is asked and what only the scorer knows."""
 
 from bench.tasks.build import TASKS, request_sets
-from bench.tasks.requests import Answers, Catalogue, RankedLists, Requests, RequestSet, TaskName
+from bench.tasks.requests import Answers, Catalogue, Labels, RankedLists, Requests, RequestSet, TaskName
 
-__all__ = ["TASKS", "Answers", "Catalogue", "RankedLists", "RequestSet", "Requests", "TaskName", "request_sets"]
+__all__ = [
+    "TASKS",
+    "Answers",
+    "Catalogue",
+    "Labels",
+    "RankedLists",
+    "RequestSet",
+    "Requests",
+    "TaskName",
+    "request_sets",
+]

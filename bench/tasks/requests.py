@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from bench.data.ragged import Ragged
 
-__all__ = ["Answers", "Catalogue", "RankedLists", "RequestSet", "Requests", "TaskName"]
+__all__ = ["Answers", "Catalogue", "Labels", "RankedLists", "RequestSet", "Requests", "TaskName"]
 
-TaskName = Literal["sequential", "direct"]
+TaskName = Literal["sequential", "direct", "rating", "click"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +40,21 @@ class Requests:
     Attributes
     ----------
     task : str
-        ``"sequential"`` (who, and what they did before) or ``"direct"`` (who).
+        ``"sequential"`` (who, and what they did before: what comes next?), ``"direct"`` (who: what comes next?),
+        ``"rating"`` or ``"click"`` (who, what they did before, and an item: how many stars, or will they click?).
     user : ndarray of int32, shape (requests,)
         User codes; a cold user's code never occurs in training.
     history : Ragged or None
-        For sequential requests the items shown, oldest first (may be empty, may hold items never seen in training);
-        ``None`` for direct ones.
+        The items shown, oldest first (may be empty, may hold items never seen in training; for clicks: those
+        clicked); ``None`` for direct requests.
     catalogue : Catalogue
-        The candidates, the same for every request of the set.
+        The candidates, the same for every request of the set; for ratings and clicks the items asked about.
     text : polars.DataFrame
         The text of *every* item that occurs in a history or in the catalogue, columns as in ``Catalogue.text``.
+    candidates : Ragged or None
+        Where only a draw is ranked: per request the items to rank, strictly increasing, all in the catalogue.
+    item : ndarray of int32, shape (requests,), or None
+        For ratings and clicks the item asked about, always in the catalogue.
     """
 
     task: TaskName
@@ -57,14 +62,21 @@ class Requests:
     history: Ragged | None
     catalogue: Catalogue
     text: pl.DataFrame
+    candidates: Ragged | None = None
+    item: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.user)
 
     def take(self, rows: NDArray[np.integer]) -> Requests:
         """Select requests by position."""
-        history = None if self.history is None else self.history.take(rows)
-        return Requests(self.task, self.user[rows], history, self.catalogue, self.text)
+        return replace(
+            self,
+            user=self.user[rows],
+            history=None if self.history is None else self.history.take(rows),
+            candidates=None if self.candidates is None else self.candidates.take(rows),
+            item=None if self.item is None else self.item[rows],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +100,7 @@ class RankedLists:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What only the scorer sees.
+    """What only the scorer sees of requests to rank.
 
     Attributes
     ----------
@@ -108,6 +120,23 @@ class Answers:
 
 
 @dataclass(frozen=True, eq=False)
+class Labels:
+    """What only the scorer sees of requests about one item.
+
+    Attributes
+    ----------
+    label : ndarray of float32, shape (requests,)
+        Stars (``rating``), or 1 for a click and 0 for none (``click``).
+    """
+
+    label: NDArray[np.float32]
+
+    def take(self, rows: NDArray[np.integer]) -> Labels:
+        """Select labels by position."""
+        return Labels(self.label[rows])
+
+
+@dataclass(frozen=True, eq=False)
 class RequestSet:
     """Questions of one kind with their answers.
 
@@ -121,11 +150,13 @@ class RequestSet:
     shots : int or None
         How many items of a cold user's history are shown; ``None``: all of it.
     pool : str
-        Which items are ranked: ``"all"``, ``"warm"`` or ``"cold"``.
+        Which items are ranked: ``"all"``, ``"warm"``, ``"cold"`` or ``"sampled"`` (the answer and a stored draw);
+        ``"pairs"`` where each request is about one item.
     unit : str
         What may be resampled (DESIGN: unit of inference): ``"user"`` or ``"user x item"``.
     requests : Requests
-    answers : Answers
+    answers : Answers or Labels
+        ``Labels`` for ratings and clicks.
     identity : str
         Hash of everything above.
     """
@@ -137,7 +168,7 @@ class RequestSet:
     pool: str
     unit: Literal["user", "user x item"]
     requests: Requests
-    answers: Answers
+    answers: Answers | Labels
     identity: str
 
     @property
