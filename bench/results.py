@@ -19,7 +19,10 @@ from bench.stats import Comparison, compare_all
 
 __all__ = ["METRICS", "compare", "load_measurements", "load_results"]
 
-METRICS = tuple(f"{name}@{k}" for name in ("HR", "NDCG", "MRR") for k in (1, 5, 10, 20))
+METRICS = (
+    *(f"{name}@{k}" for name in ("HR", "NDCG", "MRR") for k in (1, 5, 10, 20)),
+    *("RMSE", "MAE", "AUC", "LogLoss"),
+)
 """What :func:`load_results` computes when nothing else is asked for."""
 
 _STORE = "results/runs"
@@ -42,6 +45,10 @@ class _Stored:
     name: str
     unit: str
     k: int
+
+    @property
+    def task(self) -> str:
+        return self.name.split("/")[1]
 
     def is_called(self, name: str) -> bool:
         """Whether ``name`` is its model's name or label, or its cell's key (eight letters or more are enough)."""
@@ -100,7 +107,7 @@ def load_results(store: str | Path = _STORE, *, metrics: Sequence[str] = METRICS
         For an unknown metric, or an empty store.
     """
     place = Store(Path(store))
-    depth = {metric: parse(metric).k for metric in metrics}
+    wanted = {metric: parse(metric) for metric in metrics}
     rows: list[dict[str, Any]] = []
     for one in _stored(place):
         frames = [place.measurements(one.cell, one.prediction)]
@@ -113,8 +120,8 @@ def load_results(store: str | Path = _STORE, *, metrics: Sequence[str] = METRICS
                 "mean": unit_mean(values_of(metric, frames), units),
                 "mean_ties_expected": unit_mean(values_of(metric, frames, expected=True), units),
             }
-            for metric in metrics
-            if depth[metric] <= one.k
+            for metric, measure in wanted.items()
+            if measure.k <= one.k and one.task in measure.tasks and measure.defined(frames[0])
         ]
     order = (
         "dataset", "protocol", "split", "part", "task", "quadrant", "shots", "pool", "set", "model", "label", "seed",
@@ -160,20 +167,22 @@ def load_measurements(
     -------
     pandas.DataFrame
         ``model``, ``label``, ``seed``, ``set``, ``request``, ``user_id``, ``item_id`` (the answer), ``above``,
-        ``tied``, ``candidates``, ``served``, and a column a metric.
+        ``tied``, ``candidates``, ``served`` (for ratings and clicks ``label``, ``predicted``, ``served``), and a
+        column a metric; empty where a metric does not measure the task.
     """
     place = Store(Path(store))
     names = ["model", "label", "seed", "set"]
     parts = []
     for chosen in results.drop_duplicates(["cell", "prediction"]).to_dict("records"):
         frame = place.measurements(chosen["cell"], chosen["prediction"])
-        values = [pl.Series(metric, values_of(metric, [frame])[0]) for metric in metrics]
+        suited = [metric for metric in metrics if chosen["task"] in parse(metric).tasks]
+        values = [pl.Series(metric, values_of(metric, [frame])[0]) for metric in suited]
         who = [pl.lit(chosen[name]).alias(name) for name in names]
-        parts.append(frame.with_columns(*who, *values).select(*names, *frame.columns, *metrics))
+        parts.append(frame.with_columns(*who, *values).select(*names, *frame.columns, *suited))
     if not parts:
         raise UsageError("no row of results was chosen")
     # Through plain columns: polars' own conversion would want pyarrow's types in pandas.
-    return pd.DataFrame(pl.concat(parts).to_dict(as_series=False))
+    return pd.DataFrame(pl.concat(parts, how="diagonal").to_dict(as_series=False))
 
 
 def compare(
@@ -248,5 +257,8 @@ def _check(name: str, seeds: Sequence[_Stored], metric: str) -> None:
     if len({one.variant for one in seeds}) > 1:
         listed = ", ".join(f"{one.cell[:8]} ({one.about['label']}, seed {one.seed})" for one in seeds)
         raise UsageError(f"{name} stands for several variants; give one by its key: {listed}")
-    if parse(metric).k > min(one.k for one in seeds):
+    measure, task = parse(metric), seeds[0].task
+    if task not in measure.tasks:
+        raise UsageError(f"{metric} measures {' and '.join(measure.tasks)}, and {name} answered {task}")
+    if measure.k > min(one.k for one in seeds):
         raise UsageError(f"{metric} looks deeper than the lists of {name}, which hold {min(one.k for one in seeds)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ class Counts:
     served: NDArray[np.bool_]
     top: Ragged
     top_scores: NDArray[np.float32]
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What a store keeps of each request, beside the lists."""
+        return {"above": self.above, "tied": self.tied, "candidates": self.candidates, "served": self.served}
 
     @classmethod
     def concatenate(cls, blocks: Iterable[Counts]) -> Self:
@@ -83,6 +87,7 @@ def count_scores(
     exclude: Ragged,
     *,
     depth: int = DEPTH,
+    sampled: Ragged | None = None,
 ) -> Counts:
     """Count ranks in a block of scores.
 
@@ -98,6 +103,8 @@ def count_scores(
         Distinct items that are not candidates, per request.
     depth : int
         How many best items to keep (0: none).
+    sampled : Ragged, optional
+        Where only a draw is ranked: the items in it, per request.
 
     Raises
     ------
@@ -112,6 +119,8 @@ def count_scores(
         raise ValueError("an answer is not among the candidates")
     column, inside = _columns(items, exclude.values)
     scores[exclude.row_of[inside], column[inside]] = np.nan
+    if sampled is not None:
+        scores = _only(scores, items, sampled)
     if np.isinf(scores).any():
         raise ValueError("the model gave an infinite score")
     own = scores[np.arange(rows), target][:, None]
@@ -123,11 +132,21 @@ def count_scores(
     return Counts(
         above.astype(np.int32),
         tied.astype(np.int32),
-        _candidate_counts(items, exclude),
+        _candidate_counts(items, exclude) if sampled is None else sampled.lengths.astype(np.int32),
         served,
         top,
         top_scores,
     )
+
+
+def _only(scores: NDArray[np.float32], items: NDArray[np.int32], sampled: Ragged) -> NDArray[np.float32]:
+    """Keep the scores of the items drawn; all others become NaN."""
+    column, inside = _columns(items, sampled.values)
+    if not inside.all():
+        raise ValueError("a drawn item is not in the catalogue")
+    kept = np.full_like(scores, np.nan)
+    kept[sampled.row_of, column] = scores[sampled.row_of, column]
+    return kept
 
 
 def _top(scores: NDArray[np.float32], items: NDArray[np.int32], depth: int) -> tuple[Ragged, NDArray[np.float32]]:
@@ -150,13 +169,15 @@ def count_lists(
     items: NDArray[np.int32],
     answer: NDArray[np.int32],
     exclude: Ragged,
+    *,
+    sampled: Ragged | None = None,
 ) -> Counts:
     """Count ranks in ordered lists; an answer that is not listed stands below every other candidate.
 
     Raises
     ------
     ValueError
-        When a list repeats an item, or holds one that is excluded or not in the catalogue.
+        When a list repeats an item, or holds one that is excluded, not in the catalogue, or not in the draw.
     """
     if len(lists) != len(answer) or len(scores) != len(lists.values) or len(served) != len(answer):
         raise ValueError("the lists do not match the requests")
@@ -169,7 +190,9 @@ def count_lists(
         raise ValueError("a list holds an item twice")
     if np.isin(key, exclude.row_of * (int(items[-1]) + 1) + exclude.values).any():
         raise ValueError("a list holds an item that was excluded")
-    candidates = _candidate_counts(items, exclude)
+    if sampled is not None and not np.isin(key, sampled.row_of * (int(items[-1]) + 1) + sampled.values).all():
+        raise ValueError("a list holds an item that was not drawn")
+    candidates = _candidate_counts(items, exclude) if sampled is None else sampled.lengths.astype(np.int32)
     place = np.arange(len(lists.values)) - np.repeat(lists.offsets[:-1], lists.lengths)
     hit = lists.values == answer[row]
     above = candidates - 1

@@ -1,4 +1,4 @@
-"""Rank metrics as values: ``parse("NDCG@10")`` gives one; per request first, mean second.
+"""Rank metrics as values: ``bench.metrics.parse("NDCG@10")`` gives one; per request first, mean second.
 
 All follow from the number of candidates above and tied with the one relevant item (Krichene & Rendle 2020 call it the
 rank of the item). Ties count against the model: the rank is ``above + tied + 1``. ``expected=True`` gives the mean over
@@ -7,16 +7,14 @@ all orders of the tied candidates instead.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from bench.errors import nearest
-
-__all__ = ["Metric", "parse"]
+__all__ = ["RANK_METRICS", "RankMetric"]
 
 
 def _hit(rank: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -34,9 +32,12 @@ def _reciprocal(rank: NDArray[np.int64]) -> NDArray[np.float64]:
 
 _VALUE_AT = {"HR": _hit, "NDCG": _gain, "MRR": _reciprocal}
 
+RANK_METRICS = tuple(_VALUE_AT)
+"""Names that take a cut-off."""
+
 
 @dataclass(frozen=True)
-class Metric:
+class RankMetric:
     """A rank metric with its cut-off.
 
     Attributes
@@ -45,14 +46,27 @@ class Metric:
         ``"HR"`` (hit rate), ``"NDCG"`` or ``"MRR"``.
     k : int
         Ranks beyond ``k`` count 0.
+    tasks : tuple of str
+        What it measures.
+    higher_is_better : bool
     """
 
     name: str
     k: int
+    tasks: tuple[str, ...] = ("sequential", "direct")
     higher_is_better: bool = True
 
     def __str__(self) -> str:
         return f"{self.name}@{self.k}"
+
+    def defined(self, measurements: pl.DataFrame) -> bool:
+        """Whether the metric exists for these requests: always."""
+        return True
+
+    def values(self, measurements: pl.DataFrame, *, expected: bool = False) -> NDArray[np.float64]:
+        """Value of each request of a stored prediction; see :meth:`per_request`."""
+        above, tied, served = (measurements[column].to_numpy() for column in ("above", "tied", "served"))
+        return self.per_request(above, tied, served, expected=expected)
 
     def per_request(
         self,
@@ -89,17 +103,3 @@ class Metric:
         else:
             value = gains[worst]
         return np.where(served, value, 0.0)
-
-
-def parse(text: str) -> Metric:
-    """Read ``"NDCG@10"``.
-
-    Raises
-    ------
-    UsageError
-        For an unknown name or a cut-off that is not a positive number.
-    """
-    match = re.fullmatch(r"([A-Za-z]+)@([1-9]\d*)", text.strip())
-    if match is None or match[1].upper() not in _VALUE_AT:
-        raise nearest("metric", text, [f"{name}@10" for name in _VALUE_AT])
-    return Metric(match[1].upper(), int(match[2]))

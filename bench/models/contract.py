@@ -59,6 +59,9 @@ class Capabilities:
         Whether the model is useless without item text (titles).
     answers_with : str
         ``"scores"`` (``score`` is called) or ``"lists"`` (``rank`` is called).
+    draws : bool
+        Of a model that lists: whether ``rank`` keeps to ``Requests.candidates`` where only a draw is ranked. Scores
+        of the whole catalogue serve for a draw too.
     """
 
     tasks: frozenset[TaskName] = frozenset({"sequential", "direct"})
@@ -66,6 +69,7 @@ class Capabilities:
     cold_items: str | None = None
     needs_text: bool = False
     answers_with: Literal["scores", "lists"] = "scores"
+    draws: bool = False
 
 
 class Budget(BaseModel):
@@ -135,9 +139,9 @@ class Validate(Protocol):
 class Recommender(ABC):
     """A model the harness can fit and question.
 
-    Subclasses set the class attributes, implement :meth:`fit`, :meth:`save`, :meth:`load`, and either :meth:`score`
-    or :meth:`rank`. The module must import quickly: heavy packages (torch, transformers, recbole) are imported
-    inside methods.
+    Subclasses set the class attributes, implement :meth:`fit`, :meth:`save`, :meth:`load`, and what their tasks ask:
+    :meth:`score` or :meth:`rank`, and :meth:`rate`. The module must import quickly: heavy packages (torch,
+    transformers, recbole) are imported inside methods.
     """
 
     Settings: ClassVar[type[AnySettings]] = Settings
@@ -195,6 +199,16 @@ class Recommender(ABC):
         influence the order of the others.
         """
         raise TypeError(f"{type(self).__name__} answers with scores, not with lists")
+
+    def rate(self, requests: Requests) -> NDArray[np.float32]:
+        """Say what the user makes of the item asked about (``Requests.item``), for the tasks ``rating`` and ``click``.
+
+        Returns
+        -------
+        ndarray of float32, shape (requests,)
+            The expected rating, or the probability of a click. NaN where the model cannot say; nothing infinite.
+        """
+        raise TypeError(f"{type(self).__name__} ranks; it neither rates nor predicts clicks")
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -31,6 +31,7 @@ __all__ = ["RecommenderContract", "SmallWorld", "small_world"]
 
 GENRES = ("crime", "space", "music", "desert", "ocean")
 WARM_ITEMS, COLD_ITEMS, USERS, COLD_USERS = 30, 6, 40, 4
+PAIR_TASKS = ("rating", "click")
 
 
 class SmallWorld:
@@ -77,7 +78,7 @@ class SmallWorld:
             user=self.users,
             sequences=seen,
             time=np.arange(count, dtype=np.int64) * 3600,
-            rating=np.full(count, 4.0, np.float32),
+            rating=(1 + seen.values % 5).astype(np.float32),
             items=self._rows(np.unique(seen.values)),
         )
 
@@ -85,14 +86,23 @@ class SmallWorld:
         return self.items.filter(pl.col("item").is_in(codes.tolist())).sort("item")
 
     def requests(
-        self, task: TaskName = "sequential", *, cold_users: bool = False, history: Ragged | None = None
+        self,
+        task: TaskName = "sequential",
+        *,
+        cold_users: bool = False,
+        cold_items: bool = False,
+        history: Ragged | None = None,
     ) -> Requests:
-        """Ask about warm (or cold) users, with all 36 items as candidates."""
+        """Ask about warm (or cold) users: all 36 items as candidates, or, of pairs, one warm (or cold) item each."""
         user = self.cold_users if cold_users else self.users
         if history is None:
             history = self.cold_history if cold_users else self.training().sequences
         catalogue = Catalogue(self.items["item"].to_numpy(), self.items)
-        return Requests(task, user, history if task == "sequential" else None, catalogue, self.items)
+        asked = None
+        if task in PAIR_TASKS:
+            pool = self.cold if cold_items else self.training().item
+            asked = np.resize(pool, len(user))
+        return Requests(task, user, None if task == "direct" else history, catalogue, self.items, item=asked)
 
 
 @cache
@@ -161,7 +171,15 @@ class RecommenderContract:
 
     @classmethod
     def answers(cls, model: Recommender, requests: Requests, exclude: Ragged | None = None) -> np.ndarray[Any, Any]:
-        """Scores of all candidates, shape (requests, candidates); lists are spread out, NaN where not listed."""
+        """Scores of all candidates, shape (requests, candidates); lists are spread out, NaN where not listed.
+
+        What is said of pairs has shape (requests, 1).
+        """
+        if requests.item is not None:
+            said = model.rate(requests)
+            assert said.shape == (len(requests),)
+            assert said.dtype == np.float32
+            return said[:, None]
         if model.capabilities.answers_with == "scores":
             scores = model.score(requests)
             assert scores.shape == (len(requests), len(requests.catalogue.items))
@@ -229,7 +247,9 @@ class RecommenderContract:
         known = np.isin(world.items["item"].to_numpy(), world.training().item)
         for task in self.tasks():
             scores = self.answers(fitted, world.requests(task))
-            if fitted.capabilities.answers_with == "scores":
+            if task in PAIR_TASKS:
+                assert np.isfinite(scores).all()
+            elif fitted.capabilities.answers_with == "scores":
                 assert np.isfinite(scores[:, known]).all()
             else:
                 assert (np.isfinite(scores).sum(axis=1) == 5).all()
@@ -238,18 +258,19 @@ class RecommenderContract:
         """An item never seen in training has a score only if the model says that it serves such items."""
         cold = np.isin(world.items["item"].to_numpy(), world.cold)
         for task in self.tasks():
-            scores = self.answers(fitted, world.requests(task))[:, cold]
+            scores = self.answers(fitted, world.requests(task, cold_items=True))
+            scores = scores if task in PAIR_TASKS else scores[:, cold]
             if fitted.capabilities.cold_items is None:
                 assert np.isnan(scores).all()
-            elif fitted.capabilities.answers_with == "scores":
+            elif task in PAIR_TASKS or fitted.capabilities.answers_with == "scores":
                 assert np.isfinite(scores).all()
 
     def test_cold_users_are_handled_as_declared(self, fitted: Recommender, world: SmallWorld) -> None:
         """A user never seen in training is answered only if the model says so."""
-        if "sequential" not in self.tasks():
-            return
-        served = np.isfinite(self.answers(fitted, world.requests(cold_users=True))).any(axis=1)
-        assert served.all() if fitted.capabilities.cold_users is not None else not served.any()
+        for task in self.tasks():
+            if task != "direct":
+                served = np.isfinite(self.answers(fitted, world.requests(task, cold_users=True))).any(axis=1)
+                assert served.all() if fitted.capabilities.cold_users is not None else not served.any()
 
     def test_an_empty_history_is_no_crash(self, fitted: Recommender, world: SmallWorld) -> None:
         """A cold user with nothing shown gets finite scores or none, never infinities."""

@@ -65,13 +65,17 @@ def _measured(name: str, store: Store, models: Sequence[Model]) -> Measured:
 
 
 def _table(asked: RequestSet, plan: Plan, store: Store, models: Sequence[Model]) -> Table:
-    primary = plan.suite.primary
-    metrics = list(dict.fromkeys((primary, *plan.suite.metrics)))
+    primary = plan.suite.primary_for(asked.task)
+    metrics = list(dict.fromkeys((primary, *plan.suite.metrics_for(asked.task))))
     measured = _measured(asked.name, store, models)
     absent = tuple(model.label for model in models if model.name not in measured)
     if not measured:
         return Table(asked, "", (), Reference(None, "nothing has been asked yet"), absent)
-    units = units_of(asked.unit, next(iter(measured.values()))[0])
+    some = next(iter(measured.values()))[0]
+    metrics = [metric for metric in metrics if parse(metric).defined(some)]
+    if primary not in metrics:
+        return Table(asked, "", (), Reference(None, f"{primary} does not exist for these requests"), absent)
+    units = units_of(asked.unit, some)
     values = {
         name: {metric: values_of(metric, frames) for metric in metrics}
         for name, frames in measured.items()
@@ -143,7 +147,7 @@ def _reference(asked: RequestSet, plan: Plan, store: Store, ranked: Sequence[Mod
     measured = {name: frames for name, frames in measured.items() if coverage(frames) > 0}
     if not measured:
         return Reference(None, "no classic model serves the matching validation set, so nothing is tested")
-    metric = plan.suite.primary
+    metric = plan.suite.primary_for(asked.task)
     units: Units = units_of(plan.set_named(twin).unit, next(iter(measured.values()))[0])
     sign = 1 if parse(metric).higher_is_better else -1
     reached = {name: unit_mean(values_of(metric, frames), units) for name, frames in measured.items()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.report import wording
 from bench.report.values import Model, Row, Table
 from bench.runs.plan import Plan
+from bench.tasks import Answers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,6 +83,7 @@ def draw(plan: Plan, tables: Sequence[Table], *, svg: Path, png: Path) -> None:
     by_model = {row.model.name: row.model for table in tables for row in table.rows}
     models = [by_model[entry.name] for entry in plan.suite.models if entry.name in by_model]
     looks = _looks(models)
+    primaries = dict.fromkeys(plan.suite.primary_for(table.asked.task) for table in tables)
     runs = _runs(tables)
     still, moving = [run for run in runs if len(run) == 1], [run for run in runs if len(run) > 1]
     columns = max(1, min(3, max(len(still), len(moving))))
@@ -94,17 +96,18 @@ def draw(plan: Plan, tables: Sequence[Table], *, svg: Path, png: Path) -> None:
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, sum(heights, 0.25)), layout="constrained")
         FigureCanvasAgg(figure)
-        figure.suptitle(f"{plan.suite.primary} on {plan.split.dataset}, with 95% intervals", fontsize=9)
+        figure.suptitle(f"{', '.join(primaries)} on {plan.split.dataset}, with 95% intervals", fontsize=9)
         # A part of its own a line: the names beside the upper panels need not indent the lower ones.
         parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False).flat if heights else ()
         for part, line in zip(parts, lines, strict=False):
             row_of_axes = part.subplots(1, columns, squeeze=False)[0]
             for place, (axes, run) in enumerate(zip(row_of_axes, line, strict=False)):
+                metric = plan.suite.primary_for(run[0].asked.task)
                 axes.set_title(_title(run[0], tables))
                 if len(run) == 1:
-                    _dots(axes, run[0], models, looks, plan.suite.primary, named=place == 0)
+                    _dots(axes, run[0], models, looks, metric, named=place == 0)
                 else:
-                    _curves(axes, run, models, looks, plan.suite.primary)
+                    _curves(axes, run, models, looks, metric)
             for axes in row_of_axes[len(line) :]:
                 axes.set_axis_off()
         if moving:
@@ -139,7 +142,8 @@ def _runs(tables: Sequence[Table]) -> list[list[Table]]:
 def _title(table: Table, tables: Sequence[Table]) -> str:
     several = len({other.asked.task for other in tables}) > 1
     task = f"{table.asked.task}: " if several else ""
-    return f"{task}{wording.quadrant(table.asked.quadrant)}\nranking {wording.pool(table.asked)}"
+    ranked = f"\nranking {wording.pool(table.asked)}" if isinstance(table.asked.answers, Answers) else ""
+    return f"{task}{wording.quadrant(table.asked.quadrant)}{ranked}"
 
 
 def _row(table: Table, model: Model) -> Row | None:

@@ -32,8 +32,13 @@ def shown_metrics(metrics: Sequence[str]) -> list[str]:
 def main_tables(plan: Plan, tables: Sequence[Table], absent: Sequence[str]) -> list[Grid]:
     """The suite's primary metric at a glance: one table, or one a task where columns would be too many."""
     chosen = _at_a_glance(tables)
-    tasks = list(dict.fromkeys(table.asked.task for table in chosen))
-    groups = [chosen] if len(chosen) <= 6 else [[t for t in chosen if t.asked.task == task] for task in tasks]
+
+    def key(table: Table) -> str:
+        """Columns of one metric stand together, unless there are too many."""
+        task = table.asked.task
+        return plan.suite.primary_for(task) if len(chosen) <= 6 else task
+
+    groups = [[table for table in chosen if key(table) == which] for which in dict.fromkeys(map(key, chosen))]
     return [_main(plan, group, absent, leaves_out=len(chosen) < len(tables)) for group in groups]
 
 
@@ -50,8 +55,8 @@ def _at_a_glance(tables: Sequence[Table]) -> list[Table]:
 
 
 def _main(plan: Plan, tables: Sequence[Table], absent: Sequence[str], *, leaves_out: bool) -> Grid:
-    primary = plan.suite.primary
     asked = [table.asked for table in tables]
+    primary = plan.suite.primary_for(asked[0].task)
     headings = [wording.column(one, asked) for one in asked]
     columns = []
     for table in tables:
@@ -85,7 +90,8 @@ def _glance(row: Row, table: Table, value: Cell) -> Cell:
 
 def detail(plan: Plan, table: Table, absent: Sequence[str]) -> Grid:
     """One test set with its metrics, intervals, tests and coverage."""
-    primary, metrics = plan.suite.primary, shown_metrics(plan.suite.metrics)
+    task = table.asked.task
+    primary, metrics = plan.suite.primary_for(task), shown_metrics(plan.suite.metrics_for(task))
     rows, tested = table.rows, table.comparisons > 0
     ties_matter = any(number(row.ties_expected[primary]) != number(row.mean(primary)) for row in rows if row.served)
     header = ["Model", *metrics, f"{primary}: 95%"]
@@ -106,13 +112,15 @@ def detail(plan: Plan, table: Table, absent: Sequence[str]) -> Grid:
             cells.append(Cell(number(row.ties_expected[primary]) if own else NOTHING))
         if tested:
             cells += _against_reference(row, table)
-        cells += [Cell(percent(row.coverage)), Cell(_seeds(row, plan)), Cell(_converged(row.model))]
+        cells += [Cell(percent(row.coverage)), Cell(_seeds(row, plan, primary)), Cell(_converged(row.model))]
         filled[name] = tuple(cells)
 
     said = [*notes.about_tests(plan, table), *notes.about_data(plan), *notes.about_training(plan, rows)]
     partial = [f"{row.model.label} {percent(row.coverage)}" for row in rows if 0 < row.coverage < 1]
     if partial:
         said.append(f"Served in part, the unanswered requests counted as misses: {', '.join(partial)}.")
+    if table.asked.requests.candidates is not None:
+        said.append(notes.SAMPLED)
     if table.absent:
         said.append(f"Does not do the {table.asked.task} task, or was not asked yet: {', '.join(table.absent)}.")
     blocks = _blocks([row.model for row in rows], filled)
@@ -135,13 +143,11 @@ def _against_reference(row: Row, table: Table) -> list[Cell]:
     ]
 
 
-def _seeds(row: Row, plan: Plan) -> str:
+def _seeds(row: Row, plan: Plan, primary: str) -> str:
     """``3 (sd 0.0012)``; ``2 of 3`` where one is missing."""
     asked = len(plan.suite.seeds)
     text = str(row.seeds) if row.seeds == asked else f"{row.seeds} of {asked}"
-    return (
-        f"{text} (sd {number(row.intervals[plan.suite.primary].seed_spread)})" if row.served and row.seeds > 1 else text
-    )
+    return f"{text} (sd {number(row.intervals[primary].seed_spread)})" if row.served and row.seeds > 1 else text
 
 
 def _converged(model: Model) -> str:
@@ -158,12 +164,13 @@ def _blocks(models: Sequence[Model], rows: Mapping[str, tuple[Cell, ...]]) -> tu
 
 def _best_in_bold(rows: Sequence[Row], metric: str) -> dict[str, Cell]:
     """Per model its number; bold are all that print the best one of the main block."""
-    pick = max if parse(metric).higher_is_better else min
-    best = number(pick((row.mean(metric) for row in rows if row.ranked), default=0.0))
+    higher = parse(metric).higher_is_better
+    reached = [row.mean(metric) for row in rows if row.ranked]
+    best = number((max if higher else min)(reached, default=0.0))
     cells = {}
     for row in rows:
         text = number(row.mean(metric)) if row.served else NOTHING
-        cells[row.model.name] = Cell(text, bold=row.ranked and text == best and float(best) > 0)
+        cells[row.model.name] = Cell(text, bold=row.ranked and text == best and (not higher or float(best) > 0))
     return cells
 
 

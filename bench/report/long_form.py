@@ -64,7 +64,8 @@ def _lines(plan: Plan, table: Table, row: Row) -> Iterator[dict[str, Any]]:
         "requests": len(asked),
         "stopped": row.model.stopped,
     }
-    for metric in dict.fromkeys((*plan.suite.metrics, plan.suite.primary)):
+    primary = plan.suite.primary_for(asked.task)
+    for metric in dict.fromkeys((*plan.suite.metrics_for(asked.task), primary)):
         line: dict[str, Any] = {**same, "metric": metric}
         if metric in row.intervals:
             found = row.intervals[metric]
@@ -75,7 +76,7 @@ def _lines(plan: Plan, table: Table, row: Row) -> Iterator[dict[str, Any]]:
                 "seed_spread": found.seed_spread,
                 "mean_ties_expected": row.ties_expected[metric],
             }
-        if metric == plan.suite.primary and row.comparison is not None:
+        if metric == primary and row.comparison is not None:
             line |= _tests(table, row)
         yield line
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,12 +26,7 @@ def units_of(kind: str, measurements: pl.DataFrame) -> Units:
 def values_of(metric: str, seeds: Sequence[pl.DataFrame], *, expected: bool = False) -> NDArray[np.float64]:
     """A metric of every request under every seed, shape (seeds, requests)."""
     measure = parse(metric)
-
-    def of(frame: pl.DataFrame) -> NDArray[Any]:
-        above, tied, served = (frame[column].to_numpy() for column in ("above", "tied", "served"))
-        return measure.per_request(above, tied, served, expected=expected)
-
-    return np.stack([of(frame) for frame in seeds])
+    return np.stack([measure.values(frame, expected=expected) for frame in seeds])
 
 
 def unit_mean(values: NDArray[np.float64], units: Units) -> float:

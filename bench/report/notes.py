@@ -10,8 +10,12 @@ from bench.report.grid import NOTHING, count, number
 from bench.report.values import Model, Row, Table
 from bench.runs.plan import Plan
 
-__all__ = ["ALPHA", "about_data", "about_tests", "about_training", "absences", "legend"]
+__all__ = ["ALPHA", "SAMPLED", "about_data", "about_tests", "about_training", "absences", "legend"]
 
+SAMPLED = (
+    "Sampled: each answer is ranked among a stored draw of negatives, the same for all models. Such numbers are far "
+    "higher than those of full ranking and need not order models as it does (Krichene and Rendle 2020)."
+)
 ALPHA = 0.05
 """Corrected p below which a difference is marked."""
 
@@ -39,8 +43,11 @@ def about_data(plan: Plan) -> list[str]:
 
 def about_tests(plan: Plan, table: Table) -> list[str]:
     """Unit of inference, reference, tests and intervals of one table."""
-    joint = table.asked.unit != "user"
-    unit = "users and items jointly" if joint else "the user (its requests averaged first)"
+    joint = table.asked.unit == "user x item"
+    pooled = "the user (whole users are resampled, every request counts alike)"
+    unit = {"user": "the user (its requests averaged first)", "pooled user": pooled}.get(
+        table.asked.unit, "users and items jointly"
+    )
     drawn = "users and items" if joint else "users"
     seeds = " and training seeds" if len(plan.suite.seeds) > 1 else ""
     notes = [
@@ -63,8 +70,8 @@ def about_tests(plan: Plan, table: Table) -> list[str]:
     return [
         *notes,
         f"Reference: {table.reference.reason}.",
-        f"Difference: model minus reference in {plan.suite.primary}. p: paired randomisation test that flips whole "
-        f"{drawn}{largest} ({PERMUTATIONS:,} draws, two-sided), corrected by Holm for the "
+        f"Difference: model minus reference in {plan.suite.primary_for(table.asked.task)}. p: paired randomisation "
+        f"test that flips whole {drawn}{largest} ({PERMUTATIONS:,} draws, two-sided), corrected by Holm for the "
         f"{count(table.comparisons, 'comparison')} of this table. d_z: mean difference in standard deviations of the "
         f"{'requests' if joint else 'users'}' differences.",
         *power,

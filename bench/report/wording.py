@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bench.report.grid import count
-
-if TYPE_CHECKING:
-    from bench.tasks import RequestSet
+from bench.tasks import Answers, RequestSet
 
 __all__ = ["column", "pool", "quadrant", "title"]
 
@@ -27,7 +24,9 @@ def quadrant(name: str) -> str:
 
 
 def pool(asked: RequestSet) -> str:
-    """What is ranked: ``the 1,682 items``, ``the 168 cold items``."""
+    """What is ranked: ``the 1,682 items``, ``the 168 cold items``, ``a draw of 100 items``."""
+    if asked.requests.candidates is not None:
+        return f"a draw of {count(int(asked.requests.candidates.lengths.max(initial=0)), 'item')}"
     kind = "item" if asked.pool == "all" else f"{asked.pool} item"
     return f"the {count(len(asked.requests.catalogue.items), kind)}"
 
@@ -36,7 +35,8 @@ def title(asked: RequestSet) -> str:
     """A table's heading."""
     words = quadrant(asked.quadrant)
     shots = "" if asked.shots is None else f", k = {asked.shots} shown"
-    return f"{words[:1].upper()}{words[1:]}{shots}: {asked.task}, ranking {pool(asked)}"
+    ranked = f", ranking {pool(asked)}" if isinstance(asked.answers, Answers) else ""
+    return f"{words[:1].upper()}{words[1:]}{shots}: {asked.task}{ranked}"
 
 
 def column(asked: RequestSet, among: Sequence[RequestSet]) -> str:

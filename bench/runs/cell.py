@@ -10,15 +10,15 @@ from uuid import uuid4
 import numpy as np
 import polars as pl
 
-from bench.metrics import Counts, parse
+from bench.metrics import Counts, Rated, parse
 from bench.models import Recommender, model_class
-from bench.runs.plan import Cell, Plan, make_plan
+from bench.runs.plan import Cell, Plan, make_plan, selected_on
 from bench.runs.predict import Validation, measure
 from bench.runs.provenance import environment, timed
 from bench.runs.refit import refit
 from bench.runs.store import Store, read_json, write_json
 from bench.runs.suite import Suite
-from bench.tasks import RequestSet
+from bench.tasks import Answers, RequestSet
 
 __all__ = ["Job", "run_cell"]
 
@@ -61,7 +61,9 @@ def _load(store: Store, cell: Cell, job: Job) -> Recommender:
 def _fit(store: Store, plan: Plan, cell: Cell, job: Job, report: Report) -> Recommender:
     suite = job.suite
     model = model_class(cell.entry.model)(cell.entry.parsed_settings(), device=job.device)
-    validation = Validation(list(plan.sets), parse(suite.primary), k=suite.depth, limit=suite.validation_requests)
+    metric, tasks = selected_on(suite, model.capabilities.tasks)
+    sets = [asked for asked in plan.sets if asked.task in tasks]
+    validation = Validation(sets, parse(metric), k=suite.depth, limit=suite.validation_requests)
 
     def progress(done: int, total: int, note: str = "") -> None:
         report("fit", done, total, note)
@@ -107,30 +109,32 @@ def _predict(store: Store, plan: Plan, cell: Cell, number: int, model: Recommend
 
     progress(0, len(asked))
     with timed() as cost:
-        counts = measure(model, asked, k=job.suite.depth, progress=progress)
+        found = measure(model, asked, k=job.suite.depth, progress=progress)
     with store.writing(store.prediction(cell.key, prediction.key)) as folder:
         write_json(folder / "spec.json", prediction.spec)
         write_json(folder / "provenance.json", {**environment(), **cost, "shared_machine": job.shared_machine})
-        measurements, lists = _tables(plan, asked, counts)
-        measurements.write_parquet(folder / "measurements.parquet")
-        lists.write_parquet(folder / "lists.parquet")
+        _measurements(plan, asked, found).write_parquet(folder / "measurements.parquet")
+        if isinstance(found, Counts):
+            _lists(plan, found).write_parquet(folder / "lists.parquet")
 
 
-def _tables(plan: Plan, asked: RequestSet, counts: Counts) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _measurements(plan: Plan, asked: RequestSet, found: Counts | Rated) -> pl.DataFrame:
     users, items = plan.split.users["user_id"], plan.split.items["item_id"]
-    measurements = pl.DataFrame(
+    item = asked.answers.item if isinstance(asked.answers, Answers) else asked.requests.item
+    return pl.DataFrame(
         {
             "request": np.arange(len(asked), dtype=np.int32),
             "user_id": users[asked.requests.user],
-            "item_id": items[asked.answers.item],
-            "above": counts.above,
-            "tied": counts.tied,
-            "candidates": counts.candidates,
-            "served": counts.served,
+            "item_id": items[item],
+            **found.columns(),
         }
     )
+
+
+def _lists(plan: Plan, counts: Counts) -> pl.DataFrame:
+    items = plan.split.items["item_id"]
     place = np.arange(len(counts.top.values)) - np.repeat(counts.top.offsets[:-1], counts.top.lengths)
-    lists = pl.DataFrame(
+    return pl.DataFrame(
         {
             "request": counts.top.row_of.astype(np.int32),
             "rank": (place + 1).astype(np.int32),
@@ -138,4 +142,3 @@ def _tables(plan: Plan, asked: RequestSet, counts: Counts) -> tuple[pl.DataFrame
             "score": counts.top_scores,
         }
     )
-    return measurements, lists

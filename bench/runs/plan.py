@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 from bench.data import load_dataset
 from bench.data.hashing import digest
 from bench.errors import MissingInputError, UsageError
+from bench.metrics import parse
 from bench.models import model_class
 from bench.runs.store import Store
 from bench.runs.suite import ModelEntry, Suite
 from bench.splits import Split, make_split
 from bench.tasks import RequestSet, request_sets
 
-__all__ = ["Cell", "Plan", "Prediction", "make_plan"]
+__all__ = ["Cell", "Plan", "Prediction", "make_plan", "selected_on"]
 
 SCORER_VERSION = "1"
 """Raised whenever the same model output would be counted otherwise."""
@@ -110,6 +111,17 @@ def make_plan(suite: Suite, store: Store, *, device: str = "cpu") -> Plan:
     return Plan(suite, device, split, sets, tuple(cells))
 
 
+def selected_on(suite: Suite, tasks: Collection[str]) -> tuple[str, list[str]]:
+    """The metric that a model doing ``tasks`` is chosen by while it trains, and the tasks of the suite it is read from.
+
+    Who ranks, rates and predicts clicks is chosen by what the suite names first: metrics of different kinds have no
+    common mean.
+    """
+    done = [task for task in suite.tasks if task in tasks]
+    metric = suite.primary_for((done or suite.tasks)[0])
+    return metric, [task for task in done if task in parse(metric).tasks]
+
+
 def _cell(
     suite: Suite,
     entry: ModelEntry,
@@ -131,7 +143,8 @@ def _cell(
             )
     except MissingInputError as error:
         missing = str(error)
-    validated = [asked.identity for asked in sets if asked.part == "valid" and asked.task in model.capabilities.tasks]
+    metric, tasks = selected_on(suite, model.capabilities.tasks)
+    validated = [asked.identity for asked in sets if asked.part == "valid" and asked.task in tasks]
     spec = {
         "model": entry.model,
         "model_version": model.version,
@@ -143,7 +156,7 @@ def _cell(
         "libraries": library_versions(model.libraries),
         "split": split.identity,
         "selected_on": {
-            "metric": suite.primary,
+            "metric": metric,
             "sets": validated,
             "limit": suite.validation_requests,
             "k": suite.depth,

@@ -77,6 +77,10 @@ class Suite(BaseModel):
 
     Attributes
     ----------
+    metrics : tuple of str
+        Each is computed for the tasks it measures.
+    primary : str or tuple of str
+        The metric that models are chosen and tested by: one for each kind of task (ranking, rating, click).
     validation_requests : int or None
         At most this many requests of each validation set (a seeded draw) give the number that models are selected
         by while they train; the table's own validation figures use all.
@@ -93,7 +97,7 @@ class Suite(BaseModel):
     split_seed: int = Field(0, ge=0)
     tasks: tuple[str, ...]
     metrics: tuple[str, ...]
-    primary: str
+    primary: str | tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
     validation_requests: int | None = Field(None, ge=1)
     refit: bool = False
@@ -109,8 +113,11 @@ class Suite(BaseModel):
 
     @model_validator(mode="after")
     def _coherent(self) -> Suite:
-        for metric in (*self.metrics, self.primary):
+        for metric in (*self.metrics, *self._primaries):
             parse(metric)
+        for task in self.tasks:
+            if not any(task in parse(metric).tasks for metric in self._primaries):
+                raise ValueError(f"primary names no metric of the task {task!r}")
         names = [entry.name for entry in self.models]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -122,7 +129,19 @@ class Suite(BaseModel):
     @property
     def depth(self) -> int:
         """Length of the lists asked of models that generate: the largest cut-off."""
-        return max(parse(metric).k for metric in (*self.metrics, self.primary))
+        return max(parse(metric).k for metric in (*self.metrics, *self._primaries))
+
+    @property
+    def _primaries(self) -> tuple[str, ...]:
+        return (self.primary,) if isinstance(self.primary, str) else self.primary
+
+    def primary_for(self, task: str) -> str:
+        """The primary metric of a task."""
+        return next(metric for metric in self._primaries if task in parse(metric).tasks)
+
+    def metrics_for(self, task: str) -> tuple[str, ...]:
+        """The metrics of a task, in the order of the suite."""
+        return tuple(metric for metric in self.metrics if task in parse(metric).tasks)
 
     def narrowed(
         self,

@@ -138,14 +138,18 @@ def resample(cells: Floats, units: Units, *, replicates: int, seed: int) -> Floa
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(len(units.factors))]
     widest = max(units.cells, *(len(factor.size) for factor in units.factors))
     rows = max(1, _CHUNK_BYTES // (8 * widest))
-    columns = np.vstack([cells, np.ones(units.cells)]).T.copy()
+    columns = np.vstack([cells, np.ones(units.cells)])
+    single = units.factors[0] if len(units.factors) == 1 else None
+    # One factor: its clusters' totals say all, and there are fewer of them than cells.
+    columns = (columns if single is None else single.totals(columns)).T.copy()
     out = np.empty((replicates, len(cells)))
     for start in range(0, replicates, rows):
         stop = min(start + rows, replicates)
         weights = np.ones(1)
         for stream, factor in zip(streams, units.factors, strict=True):
             counts = _draw_counts(stream, stop - start, len(factor.size))
-            weights = weights * (counts if factor.is_trivial else counts[:, factor.code])
+            spread_out = single is None and not factor.is_trivial
+            weights = weights * (counts[:, factor.code] if spread_out else counts)
         totals = weights @ columns
         drawn = totals[:, -1:]
         out[start:stop] = np.where(drawn > 0, totals[:, :-1] / np.maximum(drawn, 1), cells.mean(axis=1))

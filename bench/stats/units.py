@@ -70,22 +70,24 @@ class Factor:
 class Units:
     """How the requests of a measurement hang together.
 
-    Two designs exist. **By user**: the requests of a user are averaged first, and users are a sample of users; the
-    estimate is the mean over users of the user's mean. **User x item**: users and items are both samples (items held
+    Three designs exist. **By user**: the requests of a user are averaged first, and users are a sample of users; the
+    estimate is the mean over users of the user's mean. **Pooled user**: users are the sample too, but every request
+    counts alike; the estimate is the plain mean over requests, as the literature takes errors of ratings and areas
+    under the curve, and whole users are resampled. **User x item**: users and items are both samples (items held
     out together, say), and a request is a cell of their cross table; the estimate is the plain mean over requests,
     because that is what a metric over a request set reports, and averaging within users first would hide from the
     item side how often each item was asked for.
 
-    Build one with :meth:`by_user`, :meth:`crossed` or :meth:`of`.
+    Build one with :meth:`by_user`, :meth:`pooled`, :meth:`crossed` or :meth:`of`.
 
     Attributes
     ----------
     kind : str
-        ``"user"`` or ``"user x item"``.
+        ``"user"``, ``"pooled user"`` or ``"user x item"``.
     requests : int
     factors : tuple of Factor
         The groupings of the *cells*, the smallest pieces inference sees: one a user in the first design (one factor,
-        one cell a cluster), one a request in the second (two factors).
+        one cell a cluster), one a request in the others (one factor, or two).
     """
 
     kind: str
@@ -101,6 +103,12 @@ class Units:
         return cls("user", len(requests.code), (users,), requests)
 
     @classmethod
+    def pooled(cls, user: ArrayLike) -> Units:
+        """Users are the sample, requests count alike; ``user`` holds the user of each request."""
+        users = Factor.of("user", user)
+        return cls("pooled user", len(users.code), (users,))
+
+    @classmethod
     def crossed(cls, user: ArrayLike, item: ArrayLike) -> Units:
         """Users and items are both samples; integer arrays of shape (requests,)."""
         users, items = Factor.of("user", user), Factor.of("item", item)
@@ -110,20 +118,24 @@ class Units:
 
     @classmethod
     def of(cls, kind: str, user: ArrayLike, item: ArrayLike) -> Units:
-        """Build the design called ``kind`` (``"user"`` or ``"user x item"``)."""
+        """Build the design called ``kind`` (``"user"``, ``"pooled user"`` or ``"user x item"``)."""
         if kind == "user":
             return cls.by_user(user)
+        if kind == "pooled user":
+            return cls.pooled(user)
         if kind == "user x item":
             return cls.crossed(user, item)
-        raise nearest("unit of inference", kind, ("user", "user x item"))
+        raise nearest("unit of inference", kind, ("user", "pooled user", "user x item"))
 
     def __str__(self) -> str:
         """Such as ``"943 users"`` or ``"812 users x 84 items"``."""
+        if self.kind == "pooled user":
+            return f"{self.requests} requests of {len(self.factors[0].size)} users"
         return " x ".join(f"{len(factor.size)} {factor.name}{'s'[: len(factor.size) != 1]}" for factor in self.factors)
 
     @property
     def cells(self) -> int:
-        """How many smallest pieces there are: users, or requests when users and items are crossed."""
+        """How many smallest pieces there are: users where their requests are averaged first, else requests."""
         return len(self.factors[0].code)
 
     def to_cells(self, values: Any, name: str = "the values") -> Floats:

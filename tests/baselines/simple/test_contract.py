@@ -3,6 +3,7 @@ from __future__ import annotations
 from baselines.simple.category_popularity import CategoryPopularity
 from baselines.simple.chance import Chance
 from baselines.simple.content_knn import ContentKNN
+from baselines.simple.means import Means
 from baselines.simple.popularity import Popularity
 from bench.models.testing import RecommenderContract
 
@@ -22,3 +23,7 @@ class TestChance(RecommenderContract):
 class TestContentKNN(RecommenderContract):
     model = ContentKNN
     settings = {"ngram_max": 2, "half_life_items": 5}
+
+
+class TestMeans(RecommenderContract):
+    model = Means
