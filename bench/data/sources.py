@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import gzip
+import hashlib
 import importlib.util
 import os
-import tempfile
-import zlib
+import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from bench.data.card import Card, Source
-from bench.data.hashing import stream_sha256
+from bench.data.content import Content
+from bench.data.pins import cache_folder, content_sha256, locked, pin, pins_file, read_pins, replacing
 from bench.errors import DataError
 
-__all__ = ["Located", "cache_folder", "locate", "open_content", "remedy"]
+__all__ = ["Located", "cache_folder", "content_sha256", "locate", "remedy"]
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 8, 60
-_GZIP_MAGIC = b"\x1f\x8b"
+_CACHE = "the cache"
+_WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,51 +30,31 @@ class Located:
 
     Attributes
     ----------
-    path : Path
+    content : Content
+        The file, or a member of it.
     origin : str
-        Where it was found, in words.
+        Where it was found, in words; also says when it was pinned on first use, and in which file.
     checked : bool
         Whether the card pins its content; if so, the checksum held.
+    pinned : bool
+        Whether it is a download that the card gives no checksum for: it is what it was when first used.
     """
 
-    path: Path
+    content: Content
     origin: str
     checked: bool
+    pinned: bool = False
 
-
-def cache_folder() -> Path:
-    """Where downloads are kept: ``BENCH_CACHE_DIR``, else the platform's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("BENCH_CACHE_DIR") or platformdirs.user_cache_dir("llm-rec-bench"))
-
-
-@contextmanager
-def open_content(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading its uncompressed bytes; gzip is recognised by its first bytes.
-
-    Raises
-    ------
-    DataError
-        Unreadable, or damaged gzip (also when the damage is met while reading inside the ``with``).
-    """
-    try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == _GZIP_MAGIC
-            raw.seek(0)
-            if zipped:
-                with gzip.GzipFile(fileobj=raw) as unzipped:
-                    yield cast(BinaryIO, unzipped)
-            else:
-                yield raw
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: damaged or truncated gzip ({error}): replace the file") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    @property
+    def path(self) -> Path:
+        """The file; an archive where ``content`` is a member of it."""
+        return self.content.path
 
 
 def locate(card: Card, role: str, source: Source, *, download: bool = True) -> Located | None:
     """Find a source file and check it; what is nowhere on this machine is downloaded, unless ``download`` is false.
+
+    The checksum is that of the uncompressed content, in an archive that of the member.
 
     Returns
     -------
@@ -84,17 +64,32 @@ def locate(card: Card, role: str, source: Source, *, download: bool = True) -> L
     Raises
     ------
     DataError
-        Nowhere to be found, not to be downloaded, or not the content that the card pins.
+        Nowhere to be found, not to be downloaded, or not the content that the card, or its first use, pins.
     """
     for path, origin in _places(card, source):
-        if path.is_file():
-            _check(path, source)
-            return Located(path, origin, checked=source.sha256 is not None)
-    if source.url is not None and download:
-        return _download(card, role, source, source.url)
+        if _is_file(path):
+            return _checked(card, role, source, path, origin, download=origin == _CACHE)
+    if source.url and download:
+        return _download(card, role, source)
     if source.optional:
         return None
     raise DataError(f"{card.name}: the {role} file is not on this machine: {remedy(source)}")
+
+
+def remedy(source: Source) -> str:
+    """What a person can do to have the file, in one line."""
+    steps = []
+    if source.howto:
+        steps.append(source.howto)
+    elif source.package is not None:
+        steps.append(f"install the package {source.package}")
+    if source.path:
+        fetch = f"fetch {source.url[0]} yourself and put it" if source.url else "put it"
+        steps.append(f"{fetch} at $BENCH_DATA_DIR/{source.path[0]}")
+    elif source.url:
+        steps.append(f"have {source.url[0]} downloaded")
+    what = "the uncompressed content" if source.member is None else f"its member {source.member}"
+    return "; or ".join(steps) + (f" (sha256 of {what}: {source.sha256})" if source.sha256 else "")
 
 
 def _places(card: Card, source: Source) -> Iterator[tuple[Path, str]]:
@@ -109,79 +104,103 @@ def _places(card: Card, source: Source) -> Iterator[tuple[Path, str]]:
         spec = importlib.util.find_spec(source.package)
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
             yield Path(folder) / source.inside, f"the installed package {source.package}"
-    if source.url is not None:
-        yield _cached(card, source.url), "the cache"
+    if source.url:
+        yield _cached(card, source.url[0]), _CACHE
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _cached(card: Card, url: str) -> Path:
-    return cache_folder() / "datasets" / card.name / (Path(unquote(urlsplit(url).path)).name or "download")
+    """One place for all mirrors, named after the first; roles that share an archive share its download."""
+    name = re.sub(r"[^\w.+-]", "_", Path(unquote(urlsplit(url).path)).name)[-80:] or "download"
+    return cache_folder() / "datasets" / card.name / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
 
 
-def remedy(source: Source) -> str:
-    """What a person can do to have the file, in one line."""
-    steps = []
-    if source.howto:
-        steps.append(source.howto)
-    elif source.package is not None:
-        steps.append(f"install the package {source.package}")
-    if source.path:
-        fetch = f"fetch {source.url} yourself and put it" if source.url else "put it"
-        steps.append(f"{fetch} at $BENCH_DATA_DIR/{source.path[0]}")
-    check = f" (sha256 of the uncompressed content: {source.sha256})" if source.sha256 else ""
-    return "; or ".join(steps) + check
-
-
-def _content_sha256(path: Path) -> str:
-    with open_content(path) as stream:
-        return stream_sha256(stream)
-
-
-def _check(path: Path, source: Source) -> None:
-    """Compare the uncompressed content with the card's checksum, where it pins one."""
-    if source.sha256 is None:
-        return
-    found = _content_sha256(path)
-    if found != source.sha256:
-        original = f"the original from {source.url}" if source.url else "the original"
+def _checked(card: Card, role: str, source: Source, path: Path, origin: str, *, download: bool) -> Located:
+    """Compare the content with the card's checksum or, for a download without one, with its pin."""
+    content = Content(path, source.member)
+    if source.sha256 is not None and (found := content_sha256(content)) != source.sha256:
+        original = f"the original from {source.url[0]}" if source.url else "the original"
         raise DataError(
-            f"{path}: wrong checksum: expected sha256 {source.sha256}, found {found}; "
+            f"{content}: wrong checksum: expected sha256 {source.sha256}, found {found}; "
             f"this is not the file the card describes: remove it, or put {original} in its place"
         )
+    if source.sha256 is None and download:
+        pin(_key(card, role), content)
+    return _located(source, content, origin, download=download)
 
 
-def _download(card: Card, role: str, source: Source, url: str) -> Located:
-    """Fetch into a temporary name; the final name appears only after the checksum held."""
+def _located(source: Source, content: Content, origin: str, *, download: bool) -> Located:
+    if pinned := source.sha256 is None and download:
+        origin = f"{origin}, pinned on first use in {pins_file()}"
+    return Located(content, origin, checked=source.sha256 is not None, pinned=pinned)
+
+
+def _key(card: Card, role: str) -> str:
+    return f"{card.name}/{role}"
+
+
+def _download(card: Card, role: str, source: Source) -> Located:
+    """Fetch from the first mirror that has the right content; only then the file gets its name."""
+    target = _cached(card, source.url[0])
+    failures = []
+    with locked(target):
+        if target.is_file():
+            # Another process was faster.
+            return _checked(card, role, source, target, _CACHE, download=True)
+        # Pins that cannot be read are better known before gigabytes were fetched.
+        read_pins()
+        for url in source.url:
+            try:
+                with replacing(target) as temporary:
+                    _fetch(url, temporary)
+                    _check_download(card, role, source, temporary)
+            # The exceptions of requests are OSErrors too; a malformed address may raise a ValueError.
+            except (OSError, DataError, ValueError) as error:
+                failures.append(f"{url} failed ({_reason(error)})")
+            else:
+                content = Content(target, source.member)
+                return _located(source, content, f"downloaded from {url}", download=True)
+    listed = failures[0] if len(failures) == 1 else "".join(f"\n  {failure}" for failure in failures) + "\n"
+    raise DataError(
+        f"{card.name}: the {role} file is not on this machine, and downloading {listed}; "
+        f"nothing was kept: try again; or {remedy(source)}"
+    )
+
+
+def _fetch(url: str, path: Path) -> None:
     import pooch
     import requests
 
-    target = _cached(card, url)
-    temporary: Path | None = None
+    with path.open("wb") as sink, ExitStack() as responses:
+
+        def close_later(response: requests.Response, *_: object, **__: object) -> None:
+            """Have every response closed: pooch leaves that of a failed download open."""
+            responses.callback(response.close)
+
+        fetch = pooch.HTTPDownloader(timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), hooks={"response": close_later})
+        fetch(url, sink, None)
+
+
+def _check_download(card: Card, role: str, source: Source, path: Path) -> None:
+    """Check what came, which is still under a temporary name that nobody should read of."""
+    content = Content(path, source.member)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as sink, ExitStack() as responses:
-
-            def close_later(response: requests.Response, *_: object, **__: object) -> None:
-                """Have every response closed: pooch leaves that of a failed download open."""
-                responses.callback(response.close)
-
-            fetch = pooch.HTTPDownloader(timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), hooks={"response": close_later})
-            fetch(url, sink, None)
-        found = _content_sha256(temporary)
-        if found != source.sha256:
+        if source.sha256 is None:
+            # A page that asks to sign in comes with status 200, and must not be pinned.
+            with Content(path).open() as stream:
+                if _WEB_PAGE.match(stream.read(512)):
+                    raise DataError("a web page came instead of the file")
+            pin(_key(card, role), content)
+        elif (found := content.sha256()) != source.sha256:
             raise DataError(f"wrong checksum: expected sha256 {source.sha256}, found {found}")
-        temporary.replace(target)
-    # The exceptions of requests are OSErrors too.
-    except (OSError, DataError) as error:
-        raise DataError(
-            f"{card.name}: the {role} file is not on this machine, and downloading {url} failed "
-            f"({_reason(error)}); nothing was kept: try again; or {remedy(source)}"
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-    return Located(target, f"downloaded from {url}", checked=True)
+    except DataError as error:
+        raise DataError(str(error).removeprefix(f"{content}: ").removeprefix(f"{path}: ")) from error
 
 
 def _reason(error: Exception) -> str:
@@ -194,6 +213,4 @@ def _reason(error: Exception) -> str:
         return "no connection"
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP status {error.response.status_code}"
-    if isinstance(error, DataError) and ".part: " in str(error):
-        return str(error).split(".part: ", 1)[1]
     return " ".join(str(error).split())
