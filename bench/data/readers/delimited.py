@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -54,7 +54,7 @@ class Delimited:
 
     def _header(self, lines: Sequence[str], delimiter: str) -> tuple[list[str], int]:
         """Names of the columns, and how many lines they take."""
-        reader = self._reader(lines, delimiter)
+        reader = csv.reader(_ended(lines), delimiter=delimiter, strict=True)
         try:
             return next(reader), reader.line_num
         except csv.Error as error:
@@ -127,7 +127,7 @@ class Delimited:
         columns: dict[str, list[str]] = {ours: [] for ours in places}
         # Kept as pairs: a loop over every row of the file.
         targets = [(cells, places[ours]) for ours, cells in columns.items()]
-        reader = self._reader(lines, self._delimiter)
+        reader = csv.reader(_ended(lines), delimiter=self._delimiter, strict=True)
         read = 0
         try:
             for record in reader:
@@ -146,10 +146,6 @@ class Delimited:
         frame = pl.DataFrame({"row": numbers, **columns}, schema={"row": pl.Int64, **dict.fromkeys(columns, pl.String)})
         return frame, read
 
-    @staticmethod
-    def _reader(lines: Sequence[str], delimiter: str) -> csv._reader:
-        return csv.reader((line + "\n" for line in lines), delimiter=delimiter, strict=True)
-
     def _broken(self, row: int, delimiter: str, error: csv.Error) -> DataError:
         said = str(error)
         if said == _NEVER_CLOSES or "unexpected end" in said or "field limit" in said:
@@ -160,3 +156,8 @@ class Delimited:
             problem = f"broken quoting ({said}): a field in quotes ends with its quote, a quote inside is written twice"
         hint = "; text separated by tabs without quoting is read by recbole-atomic" if delimiter == "\t" else ""
         return DataError(f"{self._content}, row {row}: {problem}{hint}")
+
+
+def _ended(lines: Iterable[str]) -> Iterator[str]:
+    """Lines as the csv module wants them: those within quotes belong together, with their ends."""
+    return (line + "\n" for line in lines)
