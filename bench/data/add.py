@@ -15,13 +15,12 @@ from pydantic import ValidationError
 from bench.data.card import Card, Reading, load_card
 from bench.data.content import Content
 from bench.data.readers.base import Ask, Rows
-from bench.data.readers.table import read_interactions, read_items
+from bench.data.readers.table import ITEM_COLUMNS, read_interactions, read_items
 from bench.errors import UsageError, nearest
 
 __all__ = ["write_card"]
 
 _NAME = r"[a-z0-9][a-z0-9._-]*"
-_ITEM_COLUMNS = ("item", "title", "categories", "year", "brand", "price", "description")
 
 
 def write_card(
@@ -71,7 +70,7 @@ def write_card(
     Raises
     ------
     UsageError
-        A name or setting that a card cannot have; a card of that name is there already.
+        A name or setting that a card cannot have; a card of that name is there already, or none can be written.
     DataError
         The file is missing or cannot be read: the reader's own words, with file, row and column.
     """
@@ -79,8 +78,8 @@ def write_card(
         raise UsageError(
             f"a data set's name has small letters, digits, dots, dashes and underscores only, not {name!r}"
         )
-    if unknown := sorted(item_columns.keys() - set(_ITEM_COLUMNS)):
-        raise nearest("column of items", unknown[0], _ITEM_COLUMNS)
+    if unknown := sorted(item_columns.keys() - set(ITEM_COLUMNS)):
+        raise nearest("column of items", unknown[0], ITEM_COLUMNS)
     if item_columns and items is None:
         raise UsageError("columns of items are named, but no file of items")
     card = folder / f"{name}.yaml"
@@ -142,9 +141,12 @@ def _pinned(content: Content, folder: Path) -> dict[str, Any]:
 
 def _write(path: Path, content: Mapping[str, Any]) -> Card:
     """Write a card and read it back; one that does not read back is not kept."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("x", encoding="utf-8") as sink:
-        yaml.safe_dump(content, sink, sort_keys=False, allow_unicode=True, width=100)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as sink:
+            yaml.safe_dump(content, sink, sort_keys=False, allow_unicode=True, width=100)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
     try:
         return load_card(path)
     except UsageError:

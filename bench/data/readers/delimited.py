@@ -84,8 +84,8 @@ class Delimited:
             "the columns"
         )
 
-    def batches(self, places: Mapping[str, int], rows: Rows) -> Iterator[pl.DataFrame]:
-        """Read the columns at ``places`` (our name -> position in the header).
+    def batches(self, names: Mapping[str, str], rows: Rows) -> Iterator[pl.DataFrame]:
+        """Read columns (our name -> the file's, in the header).
 
         Yields
         ------
@@ -98,6 +98,7 @@ class Delimited:
             Broken quoting, dropping or not: where the next row begins is then unknown.
         """
         width = len(self.header)
+        places = {ours: self.header.index(name) for ours, name in names.items()}
         # Lines of a row that goes on in the next block.
         first_row, held = self._header_lines + 1, list[str]()
         for block in self._content.blocks(encoding=self._encoding):

@@ -26,14 +26,15 @@ from bench.data.readers.parquet import Parquet, is_parquet
 from bench.data.readers.times import format_problem, to_times
 from bench.errors import DataError
 
-__all__ = ["VERSION", "read_interactions", "read_items"]
+__all__ = ["ITEM_COLUMNS", "VERSION", "read_interactions", "read_items"]
 
 VERSION = "1"
 
 _TIMES = "events need an order: name the column of their times"
 
 _EVENT_COLUMNS = ("user", "item", "time", "rating", "headline", "text", "reviewer")
-_ITEM_COLUMNS = ("item", "title", "categories", "year", "brand", "price", "description")
+ITEM_COLUMNS = ("item", "title", "categories", "year", "brand", "price", "description")
+"""What a table of items may have."""
 
 
 def read_interactions(content: Content, ask: Ask, rows: Rows) -> Iterator[pl.DataFrame]:
@@ -85,7 +86,7 @@ def read_items(content: Content, ask: Ask, rows: Rows) -> Iterator[pl.DataFrame]
         As for the events; also an item that stands on two rows.
     """
     seen: dict[str, int] = {}
-    for frame, names in _batches(content, ask, rows, _ITEM_COLUMNS, needed=("item",)):
+    for frame, names in _batches(content, ask, rows, ITEM_COLUMNS, needed=("item",)):
         frame = text.once(text.require_ids(frame, rows, {"item": names["item"]}), rows, seen, "item")
         if "price" in names:
             frame = text.to_float(frame, rows, "price", names["price"])
@@ -127,9 +128,8 @@ def _batches(
         table = Delimited(content, ask.reading.delimiter, ask.reading.encoding, tuple(wanted.values()))
     if not asked:
         wanted |= {ours: ours for ours in known if ours in table.header}
-    places = text.columns_at(content, table.header, wanted, _TIMES)
-    batches = table.batches(wanted, rows) if isinstance(table, Parquet) else table.batches(places, rows)
-    for frame in batches:
+    text.columns_at(content, table.header, wanted, _TIMES)
+    for frame in table.batches(wanted, rows):
         yield frame, wanted
     if not rows.read:
         raise DataError(f"{content}: there is a header, but no row")

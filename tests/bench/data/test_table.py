@@ -403,7 +403,7 @@ def test_parquet_ids_and_other_types(tmp_path):
         t=pa.array([date(2001, 9, 9), date(1970, 1, 1)], pa.date32()),
     )
     assert table(path) == [("18446744073709551615", "x", 2.5, 10**9 - 6400), ("7", "x", None, 0)]
-    path = parquet(tmp_path, u=[1, 2], i=[-1, 0], r=["3", " "], t=["2001-09-09T01:46:40Z", "1970-01-01"])
+    path = parquet(tmp_path, u=[1, 2], i=[-1, 0], r=["3", None], t=["2001-09-09T01:46:40Z", "1970-01-01"])
     assert table(path, time_format="iso") == [("1", "-1", 3.0, 10**9), ("2", "0", None, 0)]
     path = parquet(tmp_path, u=[1], i=[1], r=[3], t=[20010909])
     assert table(path, time_format="%Y%m%d") == [("1", "1", 3.0, 10**9 - 6400)]
