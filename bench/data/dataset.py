@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import polars as pl
 
+from bench.data.canonical import canonical
 from bench.data.card import Card, Source, load_card
+from bench.data.filters import REPEATED, Step, apply_filters
 from bench.data.hashing import digest, digest_frame
-from bench.data.readers import atomic, s3rec
+from bench.data.prepared import Prepared, interactions_of, prepare
+from bench.data.reviews import Reviews
 from bench.data.sources import Located, locate, remedy
 from bench.data.ties import tie_statistics
 from bench.errors import DataError
 
 __all__ = ["Dataset", "load_dataset"]
 
-
-class _Reader(Protocol):
-    """What a module of ``bench.data.readers`` offers."""
-
-    def read_interactions(self, path: Path, columns: Mapping[str, str]) -> pl.DataFrame: ...
-
-    def read_items(self, path: Path, columns: Mapping[str, str]) -> pl.DataFrame: ...
-
-
-_READERS: Mapping[str, _Reader] = {"recbole-atomic": atomic, "s3rec": s3rec}
-_REPEATED = "repeated user-item pairs"
+_COLUMNS = ("user_id", "item_id", "rating", "time", "position")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,24 +34,29 @@ class Dataset:
     name : str
     card : Card
     interactions : polars.DataFrame
-        One row per user-item pair: ``user_id``, ``item_id`` (String), ``rating`` (Float32, null where there is none),
+        One row an event: ``user_id``, ``item_id`` (String), ``rating`` (Float32, null where there is none),
         ``time`` (Int64, Unix seconds; all null when only the order is known), ``position`` (Int64, from 0 without
         gaps within the user; all null when times are known). Sorted by user, then time and item, or position.
     items : polars.DataFrame
         One row per item of the interactions and no other, sorted: ``item_id``, ``title`` (String, null where
-        unknown), ``categories`` (List of String, null where unknown), and ``year`` (String) where the data has it.
+        unknown), ``categories`` (List of String, null where unknown), and, where the data has them, ``year``,
+        ``brand``, ``description`` (String) and ``price`` (Float32).
     order : str
         ``"time"`` or ``"sequence"``.
     identity : str
-        SHA-256 of both tables. Rows of timed data may come in any order without changing it.
+        SHA-256 of the tables and texts. Rows of timed data may come in any order without changing it.
     warnings : tuple of str
-        Computed facts that a table of results must print (ties, unknown order, dropped rows).
+        Computed facts that a table of results must print (ties, unknown order, dropped rows, filters).
     dropped : mapping
-        Reason -> rows of the source that are not in ``interactions``.
+        Reason -> rows of the sources that are not in ``interactions``.
     missing : tuple of str
         Optional files that were not found, each with the way to get it.
     sources : mapping
         Role -> the file that was read and where it was found.
+    steps : tuple of Step
+        What each filter left.
+    reviews : Reviews or None
+        The texts that came with ``interactions``, in their order.
     """
 
     name: str
@@ -70,6 +69,13 @@ class Dataset:
     dropped: Mapping[str, int]
     missing: tuple[str, ...]
     sources: Mapping[str, Located]
+    steps: tuple[Step, ...] = ()
+    reviews: Reviews | None = None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a user may have several events with one item."""
+        return self.card.repeats == "all"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -100,31 +106,22 @@ def load_dataset(name_or_path: str | Path | Card, *, download: bool = True) -> D
         A file that is missing, damaged, or not what the card says.
     """
     card = name_or_path if isinstance(name_or_path, Card) else load_card(name_or_path)
-    reader = _READERS[card.reader]
-    sources: dict[str, Located] = {}
-    missing: list[str] = []
-
-    def find(role: str, source: Source) -> Path | None:
-        located = locate(card, role, source, download=download)
-        if located is None:
-            missing.append(f"{role}: {remedy(source)}")
-            return None
-        sources[role] = located
-        return located.path
-
-    path = find("interactions", card.files.interactions)
-    assert path is not None, "the events are never optional"
-    raw = reader.read_interactions(path, card.files.interactions.columns)
-    _check_counts(card, raw, path)
-    interactions = _canonical(raw)
-
-    texts: pl.DataFrame | None = None
-    if card.files.items is not None and (path := find("items", card.files.items)) is not None:
-        texts = reader.read_items(path, card.files.items.columns)
-    items = _items_of(interactions, texts)
-
-    dropped = {_REPEATED: raw.height - interactions.height} if raw.height > interactions.height else {}
+    sources, missing = _locate(card, download)
+    prepared = prepare(card, sources)
+    where = str(sources["interactions"].content)
+    _check_counts(card, prepared.events, where)
+    events, steps = apply_filters(prepared.events, card.filters, what=f"{card.name} ({where})")
+    events = canonical(events)
+    interactions = events.select(_COLUMNS)
+    items = _items_of(interactions, prepared.items)
+    dropped = Counter(prepared.dropped)
+    for step in steps:
+        dropped[step.reason] += step.dropped
     content = {"order": card.order, "interactions": digest_frame(interactions), "items": digest_frame(items)}
+    if prepared.reviews is not None:
+        content["reviews"] = digest_frame(events.select("review_hash"))
+    if card.repeats == "all":
+        content["repeats"] = "all"
     return Dataset(
         name=card.name,
         card=card,
@@ -132,44 +129,40 @@ def load_dataset(name_or_path: str | Path | Card, *, download: bool = True) -> D
         items=items,
         order=card.order,
         identity=digest(content),
-        warnings=tuple(_warnings(interactions, dropped)),
-        dropped=dropped,
-        missing=tuple(missing),
+        warnings=tuple(_warnings(card, prepared, interactions, steps)),
+        dropped={reason: rows for reason, rows in dropped.items() if rows},
+        missing=missing,
         sources=sources,
+        steps=steps,
+        reviews=_reviews(prepared, events),
     )
 
 
-def _check_counts(card: Card, raw: pl.DataFrame, path: Path) -> None:
-    """Compare what the file holds with what the card expects."""
+def _locate(card: Card, download: bool) -> tuple[dict[str, Located], tuple[str, ...]]:
+    """Find every file of a card; what is optional and nowhere is named with its remedy."""
+    wanted: dict[str, Source] = dict(interactions_of(card))
+    if card.files.items is not None:
+        wanted["items"] = card.files.items
+    if card.files.users is not None and card.reading.reviewer_names:
+        wanted["users"] = card.files.users
+    found = {role: locate(card, role, source, download=download) for role, source in wanted.items()}
+    missing = tuple(f"{role}: {remedy(wanted[role])}" for role, located in found.items() if located is None)
+    return {role: located for role, located in found.items() if located is not None}, missing
+
+
+def _check_counts(card: Card, events: pl.DataFrame, where: str) -> None:
+    """Compare what the files hold with what the card expects."""
     if card.counts is None:
         return
-    counted = {"users": raw["user_id"].n_unique(), "items": raw["item_id"].n_unique(), "interactions": raw.height}
+    counted = {"users": events["user_id"].n_unique(), "items": events["item_id"].n_unique()}
+    counted["interactions"] = events.height
     wrong = [
         f"{what}: expected {expected:,}, found {counted[what]:,}"
         for what, expected in card.counts.model_dump().items()
         if counted[what] != expected
     ]
     if wrong:
-        raise DataError(f"{path}: counts differ from the card {card.name}: {'; '.join(wrong)}")
-
-
-def _canonical(raw: pl.DataFrame) -> pl.DataFrame:
-    """Keep the first event of every user-item pair and sort, so that the order of timed rows cannot matter."""
-    empty = [
-        pl.lit(None, dtype).alias(name)
-        for name, dtype in {"rating": pl.Float32, "time": pl.Int64, "position": pl.Int64}.items()
-        if name not in raw.columns
-    ]
-    table = raw.with_columns(empty).select("user_id", "item_id", "rating", "time", "position")
-    # Among events of one pair in the same second the lowest rating stays: a rule that needs no row order.
-    first = table.sort("user_id", "item_id", "time", "position", "rating", nulls_last=True).unique(
-        ["user_id", "item_id"], keep="first", maintain_order=True
-    )
-    ordered = first.sort("user_id", "time", "position", "item_id", nulls_last=True)
-    known = pl.col("position").is_not_null()
-    return ordered.with_columns(
-        pl.when(known).then(pl.int_range(pl.len(), dtype=pl.Int64).over("user_id")).alias("position")
-    )
+        raise DataError(f"{where}: counts differ from the card {card.name}: {'; '.join(wrong)}")
 
 
 def _items_of(interactions: pl.DataFrame, texts: pl.DataFrame | None) -> pl.DataFrame:
@@ -182,7 +175,13 @@ def _items_of(interactions: pl.DataFrame, texts: pl.DataFrame | None) -> pl.Data
     return items.join(texts, on="item_id", how="left").sort("item_id")
 
 
-def _warnings(interactions: pl.DataFrame, dropped: Mapping[str, int]) -> list[str]:
+def _reviews(prepared: Prepared, events: pl.DataFrame) -> Reviews | None:
+    if prepared.reviews is None:
+        return None
+    return Reviews(prepared.reviews, events["row"].to_numpy(), prepared.texts)
+
+
+def _warnings(card: Card, prepared: Prepared, interactions: pl.DataFrame, steps: Sequence[Step]) -> list[str]:
     warnings = []
     ties = tie_statistics(interactions)
     if ties is None:
@@ -192,6 +191,15 @@ def _warnings(interactions: pl.DataFrame, dropped: Mapping[str, int]) -> list[st
             f"{ties.users_last_two:.0%} of users have their last two events in the same second: "
             "which of the two comes last is drawn by the split's seed"
         )
-    for reason, rows in dropped.items():
-        warnings.append(f"{rows:,} {reason} dropped, the first of each kept")
+    unread = sum(prepared.dropped.values())
+    if unread:
+        reasons = ", ".join(f"{rows:,} {reason}" for reason, rows in prepared.dropped.items())
+        warnings.append(f"{unread:,} rows were left out while reading: {reasons}")
+    for step in steps:
+        if step.dropped and step.reason == REPEATED:
+            warnings.append(f"{step.dropped:,} {step.reason} dropped, the {card.repeats} of each kept")
+        elif step.dropped:
+            warnings.append(f"filtered: {step.name} left {step.counts.interactions:,} events")
+    if card.repeats == "all":
+        warnings.append("repeated user-item pairs are kept: what comes next may be known, so nothing is masked")
     return warnings

@@ -103,3 +103,36 @@ def test_lists_that_break_the_contract_are_refused(row: list[int], banned: list[
     ragged, scores = lists(row)
     with pytest.raises(ValueError, match=message):
         count_lists(ragged, scores, np.array([True]), ITEMS, ITEMS[-1:], Ragged.from_lists([banned]))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_draw_is_ranked_as_a_catalogue_of_its_own(seed):
+    rng = np.random.default_rng(seed)
+    items = np.sort(rng.choice(100, 30, replace=False)).astype(np.int32)
+    drawn = [np.sort(rng.choice(items, int(rng.integers(2, 12)), replace=False)) for _ in range(6)]
+    answer = np.array([rng.choice(row) for row in drawn], np.int32)
+    scores = rng.integers(0, 5, (6, 30)).astype(np.float32)
+    scores[rng.random((6, 30)) < 0.1] = np.nan
+    nothing = Ragged.empty(6)
+    found = count_scores(scores.copy(), items, answer, nothing, sampled=Ragged.from_lists(drawn))
+    for row, own in enumerate(drawn):
+        column = np.searchsorted(items, own)
+        alone = count_scores(scores[row][None, column], own, answer[[row]], Ragged.empty(1))
+        assert (found.above[row], found.tied[row], found.served[row]) == (
+            alone.above[0],
+            alone.tied[0],
+            alone.served[0],
+        )
+        assert found.candidates[row] == len(own)
+        assert found.top[row].tolist() == alone.top[0].tolist()
+
+
+def test_lists_must_keep_to_the_draw():
+    items, answer = np.arange(5, dtype=np.int32), np.array([2], np.int32)
+    drawn, scores, served = Ragged.from_lists([[1, 2, 4]]), np.array([2, 1], np.float32), np.array([True])
+    found = count_lists(Ragged.from_lists([[4, 2]]), scores, served, items, answer, Ragged.empty(1), sampled=drawn)
+    assert (found.above[0], found.candidates[0]) == (1, 3)
+    unlisted = count_lists(Ragged.from_lists([[4, 1]]), scores, served, items, answer, Ragged.empty(1), sampled=drawn)
+    assert unlisted.above[0] == 2
+    with pytest.raises(ValueError, match="not drawn"):
+        count_lists(Ragged.from_lists([[3, 2]]), scores, served, items, answer, Ragged.empty(1), sampled=drawn)

@@ -87,3 +87,21 @@ def test_a_single_user_or_item_supports_no_interval():
         interval = intervals({"m": np.arange(5.0)}, units)["m"]
         assert interval.mean == 2.0
         assert np.isnan([interval.low, interval.high, interval.standard_error]).all()
+
+
+def test_pooled_users_take_the_plain_mean_and_resample_users():
+    rng = np.random.default_rng(3)
+    user = np.repeat(np.arange(50), rng.integers(1, 9, 50))
+    effect = rng.normal(0, 1, 50)
+    values = effect[user] + rng.normal(0, 0.1, len(user))
+    units = Units.pooled(user)
+    assert str(units) == f"{len(user)} requests of 50 users"
+    found = intervals({"m": values}, units)["m"]
+    assert found.mean == pytest.approx(values.mean())
+    # The brute-force cluster bootstrap of the ratio of sums, and far from the error of independent requests.
+    totals, sizes = np.bincount(user, values), np.bincount(user)
+    draws = rng.integers(0, 50, (4000, 50))
+    brute = (totals[draws].sum(axis=1) / sizes[draws].sum(axis=1)).std()
+    assert found.standard_error == pytest.approx(brute, rel=0.12)
+    assert found.standard_error > 2 * values.std() / np.sqrt(len(user))
+    assert found.low < values.mean() < found.high

@@ -1,0 +1,88 @@
+"""Suites that rate and predict clicks, from the split to the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from bench.results import compare, load_measurements, load_results
+from bench.runs.run import Outcome, run
+from bench.runs.store import Store
+from bench.runs.suite import load_suite
+
+RNG = np.random.default_rng(8)
+TASTE = RNG.integers(1, 6, 30)
+ROWS = [
+    (f"u{u}", f"i{i}", float(np.clip(TASTE[i] + RNG.integers(-1, 2), 1, 5)), 1000 * place + u)
+    for u in range(60)
+    for place, i in enumerate(RNG.choice(30, size=10, replace=False))
+]
+
+
+@pytest.fixture
+def go(make_card: Callable[..., Path], tmp_path: Path) -> Callable[[str], Outcome]:
+    def start(text: str) -> Outcome:
+        path = tmp_path / "suite.yaml"
+        models = "[popularity, {name: mean, model: means, settings: {of: all}}, {name: items, model: means, settings: {of: items}}]"
+        path.write_text(f"{{name: tiny, description: x, dataset: '{make_card(ROWS)}', models: {models}, {text}}}")
+        return run(load_suite(str(path)), store=tmp_path / "runs", results=tmp_path / "results")
+
+    return start
+
+
+def test_ratings(go: Callable[[str], Outcome], tmp_path: Path) -> None:
+    outcome = go("protocol: {name: leave-one-out}, tasks: [rating], metrics: [RMSE, MAE], primary: RMSE")
+    assert not outcome.failed
+    stored = {
+        cell.name: Store(tmp_path / "runs").measurements(cell.key, prediction.key)
+        for cell in outcome.plan.cells
+        for prediction in cell.predictions
+        if prediction.name == "test/rating/warm-warm/pairs"
+    }
+    table = pl.read_csv(outcome.folder / "table.csv")
+    for name, frame in stored.items():
+        error = (frame["predicted"] - frame["label"]).to_numpy()
+        of = table.filter(pl.col("model") == name)
+        assert of.filter(metric="RMSE")["mean"].item() == pytest.approx(np.sqrt((error**2).mean()), rel=1e-6)
+        assert of.filter(metric="MAE")["mean"].item() == pytest.approx(np.abs(error).mean(), rel=1e-6)
+    assert table.filter(metric="RMSE", model="items")["mean"].item() < 0.9
+    # The labels are the held-out stars.
+    last = {user: rating for user, _, rating, _ in sorted(ROWS, key=lambda row: row[3])}
+    frame = stored["mean"]
+    assert dict(zip(frame["user_id"], frame["label"], strict=True)) == last
+    said = (outcome.folder / "table.md").read_text()
+    assert "**" in said
+    assert "every request counts alike" in said
+
+
+def test_clicks(go: Callable[[str], Outcome], tmp_path: Path) -> None:
+    outcome = go(
+        "protocol: {name: temporal, clicks: {at_least: 4}}, tasks: [click], metrics: [AUC, LogLoss], primary: AUC"
+    )
+    assert not outcome.failed
+    results = load_results(tmp_path / "runs")
+    area = results[(results.metric == "AUC") & (results.part == "test")].set_index("model")["mean"]
+    assert area["mean"] == pytest.approx(0.5)
+    assert area["items"] > 0.7
+    found = compare("items", "mean", metric="AUC", store=tmp_path / "runs")
+    assert found.better
+    assert found.p < 0.01
+    frame = load_measurements(results, tmp_path / "runs", metrics=["LogLoss", "NDCG@10"])
+    assert frame["LogLoss"].notna().all()
+    assert "NDCG@10" not in frame or frame["NDCG@10"].isna().all()
+
+
+def test_several_kinds_of_task_have_a_primary_metric_each(go: Callable[[str], Outcome]) -> None:
+    outcome = go(
+        "protocol: {name: leave-one-out, sampled: 9}, tasks: [sequential, direct, rating],"
+        " metrics: [HR@5, NDCG@10, RMSE], primary: [NDCG@10, RMSE]"
+    )
+    said = (outcome.folder / "table.md").read_text()
+    assert "NDCG@10 on tiny" in said
+    assert "RMSE on tiny" in said
+    assert "a draw of 10 items" in said
+    assert "Sampled: each answer" in said
