@@ -1,12 +1,17 @@
-"""How much of the order of events is known: the share of events that happened in the same second."""
+"""How much of the order of events is known: the share that happened in the same second, or on the same day."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-__all__ = ["TieStatistics", "tie_statistics"]
+from bench.data.coding import encode
+
+__all__ = ["DAY_S", "TieStatistics", "tie_statistics"]
+
+DAY_S = 86_400
 
 
 @dataclass(frozen=True)
@@ -26,14 +31,28 @@ class TieStatistics:
     events: float
 
 
-def tie_statistics(interactions: pl.DataFrame) -> TieStatistics | None:
-    """Measure the ties of an interaction table (columns ``user_id`` and ``time``); None when it has no times."""
+def tie_statistics(interactions: pl.DataFrame, *, within_s: int = 1) -> TieStatistics | None:
+    """Measure the ties of an interaction table (columns ``user_id`` and ``time``); None when it has no times.
+
+    Parameters
+    ----------
+    interactions : polars.DataFrame
+    within_s : int
+        Times count as the same when they lie in the same stretch of so many seconds: 1, or ``DAY_S`` for a UTC day
+        (many sources know the day only, and some invent the hour).
+    """
     if interactions["time"].null_count() == interactions.height:
         return None
-    at = interactions.group_by("user_id", "time").len()
-    # The last two events of a user are tied when two or more fall on the user's last time.
-    latest = at.filter(pl.col("time") == pl.col("time").max().over("user_id"))
-    several = interactions.group_by("user_id").len().filter(pl.col("len") > 1).height
-    tied_users = latest.filter(pl.col("len") > 1).height
-    tied_events = int(at.filter(pl.col("len") > 1)["len"].sum())
-    return TieStatistics(tied_users / several if several else 0.0, tied_events / interactions.height)
+    user, users = encode(interactions["user_id"])
+    time = interactions["time"].to_numpy() // within_s
+    new = np.append(True, user[1:] != user[:-1])
+    if new.sum() > users or (np.diff(time)[~new[1:]] < 0).any():
+        order = np.lexsort((time, user))
+        user, time = user[order], time[order]
+        new = np.append(True, user[1:] != user[:-1])
+    like_last = ~new & np.append(False, time[1:] == time[:-1])
+    tied = like_last | np.append(like_last[1:], False)
+    ends = np.append(new[1:], True)
+    several = ends & ~new
+    last_two = like_last[several].mean() if several.any() else 0.0
+    return TieStatistics(float(last_two), float(tied.mean()))
