@@ -8,6 +8,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench.data import Dataset, load_dataset
+from bench.data.card import READERS as CARD_READERS
+from bench.data.card import Reading
+from bench.data.content import Content
+from bench.data.readers import READERS, reader_named
+from bench.data.readers.base import Ask, Rows
 from bench.errors import DataError
 
 EVENTS = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
@@ -150,6 +155,85 @@ def test_sequence_files_are_read_as_they_are(tmp_path, card_of):
         ("4", None, ["Bars"]),
         ("5", None, None),
     ]
+
+
+@pytest.mark.parametrize("name", CARD_READERS)
+def test_every_reader_a_card_may_name_is_there(name):
+    reader = reader_named(name)
+    assert set(CARD_READERS) == set(READERS)
+    assert reader.VERSION
+    assert callable(reader.read_interactions)
+    assert callable(reader.read_items)
+
+
+@pytest.mark.parametrize(
+    ("reader", "function", "text", "kept", "dropped"),
+    [
+        (
+            "recbole-atomic",
+            "read_interactions",
+            EVENTS + "u\ti\t3\t10\nu\ti\n\ti\t3\t10\nu\ti\tx\t10\nu\ti\t3\tx\nv\ti\t\t-1\n",
+            [("u", "i", 3.0, 10), ("v", "i", None, -1)],
+            {
+                "wrong number of fields": 1,
+                "empty id": 1,
+                "rating is not a finite number": 1,
+                "time is not a whole number of seconds": 1,
+            },
+        ),
+        (
+            "recbole-atomic",
+            "read_items",
+            "item_id:token\ni\ni\nj\n",
+            [("i", None, None), ("j", None, None)],
+            {"repeated item": 1},
+        ),
+        (
+            "s3rec",
+            "read_interactions",
+            "1 7 8\n2\n1 9 9 9\n3 7\n",
+            [("1", "7", None, 0), ("1", "8", None, 1), ("3", "7", None, 0)],
+            {"wrong number of fields": 1, "repeated user": 1},
+        ),
+        (
+            "s3rec",
+            "read_items",
+            '{"id": 1}\n{"id": 1}\n{\n[]\n{"id": []}\n{"id": ""}\n{"id": 2, "title": 3}\n{"id": 2, "categories": 3}\n',
+            [("1", None, None)],
+            {
+                "repeated item": 1,
+                "not JSON": 1,
+                "not a JSON object": 1,
+                "not an id": 1,
+                "empty id": 1,
+                "title is not a text": 1,
+                "categories are not names": 1,
+            },
+        ),
+    ],
+)
+def test_dropped_rows_are_counted_by_reason(tmp_path, reader, function, text, kept, dropped):
+    (tmp_path / "file").write_text(text)
+    rows = Rows(Content(tmp_path / "file"), drop=True)
+    [batch] = getattr(reader_named(reader), function)(rows.content, Ask({}, Reading()), rows)
+    assert batch.rows() == kept
+    assert rows.dropped == dropped
+    assert rows.read == len(kept) + sum(dropped.values())
+
+
+def test_rows_are_counted_across_blocks(tmp_path):
+    # More than one block of 8 MiB, and a defect in the last.
+    lines = [f"{row} {row + 1} {'9' * 200}" for row in range(60_000)]
+    (tmp_path / "file").write_text("\n".join([*lines, "7 1"]))
+    content = Content(tmp_path / "file")
+    with pytest.raises(DataError, match="row 60001: user '7' stands on row 8 already"):
+        list(reader_named("s3rec").read_interactions(content, Ask({}, Reading()), Rows(content)))
+    events = EVENTS + "".join(f"{'u' * 150}\ti{row}\t3\t{row}\n" for row in range(60_000)) + "u\ti\t3\tx\n"
+    (tmp_path / "file").write_text(events)
+    rows = Rows(content)
+    with pytest.raises(DataError, match="row 60002, column 'timestamp': 'x' is not a whole number"):
+        list(reader_named("recbole-atomic").read_interactions(content, Ask({}, Reading()), rows))
+    assert rows.read == 60_001
 
 
 def attempt(card) -> tuple[Dataset | None, str]:
