@@ -132,8 +132,6 @@ class Content:
         DataError
             Empty, damaged, not text in ``encoding`` (the row is named), or a line of more than 64 MiB.
         """
-        if size < 1:
-            raise ValueError(f"blocks of {size} bytes")
         blank, empty = 0, True
         with self.open() as stream:
             head = _peek(stream, 512)
@@ -143,7 +141,7 @@ class Content:
                 if encoding != "utf-8":
                     raise DataError(f"{self}: marked as UTF-8, but the card's `reading: encoding` says {encoding}")
                 stream.read(len(_UTF8_MARK))
-            for block in _whole_lines(str(self), stream, min(size, LINE_LIMIT)):
+            for block in _whole_lines(str(self), stream, max(1, min(size, LINE_LIMIT))):
                 data = _utf8(str(self), block, encoding, head)
                 kept = data.rstrip(b"\n")
                 if not kept:
@@ -164,7 +162,7 @@ class _Stream(io.RawIOBase):
 
     ``where`` and ``kind`` (of format) are for messages; ``packed`` is how many bytes of the file the source expands.
     While ``allowance`` is set, no more than so many bytes are read: parsers take any amount into memory that a header
-    claims. ``last`` is what the latest ``read`` gave.
+    claims. ``last`` is what the latest ``read`` gave. ``tail`` is read to its end when the source is at its own.
     """
 
     def __init__(self, source: Any, where: str, kind: str, packed: int | None = None) -> None:
@@ -173,6 +171,7 @@ class _Stream(io.RawIOBase):
         self._at = 0
         self.allowance: int | None = None
         self.last = b""
+        self.tail: BinaryIO | None = None
 
     def readable(self) -> bool:
         return True
@@ -207,6 +206,8 @@ class _Stream(io.RawIOBase):
             while size > 0 and (piece := self._source.read(size)):
                 pieces.append(piece)
                 size -= len(piece)
+            while size > 0 and self.tail is not None and self.tail.read(1 << 16):
+                pass
         self.last = b"".join(pieces)
         self._at += len(self.last)
         if self.allowance is not None:
@@ -268,8 +269,7 @@ def _open_member(content: Content, member: str, stream: BinaryIO, packed: int) -
 
 def _tidy(name: str) -> str:
     """``./a//b/`` as ``a/b``; a path from the root stays one."""
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    return "/" * name.startswith("/") + "/".join(parts)
+    return "/" * name.startswith("/") + "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def _zip_member(content: Content, wanted: str, stream: BinaryIO, packed: int) -> tuple[BinaryIO, int]:
@@ -295,7 +295,7 @@ def _zip_member(content: Content, wanted: str, stream: BinaryIO, packed: int) ->
 
 
 def _tar_member(content: Content, wanted: str, stream: BinaryIO) -> BinaryIO:
-    """Find the first member of this name; the rest of the archive is not looked at."""
+    """Find the first member of this name."""
     guarded = _Stream(stream, str(content), "tar")
     names: list[str] = []
     with _told(str(content), "tar"):
@@ -320,12 +320,14 @@ def _tar_member(content: Content, wanted: str, stream: BinaryIO) -> BinaryIO:
         guarded.allowance = None
         if not info.isreg() or info.issparse():
             raise DataError(f"{content}: refused: the member is a folder, link, device or sparse file, not a plain one")
-        return io.BufferedReader(_Stream(cast(BinaryIO, archive.extractfile(info)), str(content), "tar"))
+        found = _Stream(archive.extractfile(info), str(content), "tar")
+        # The checksum at the end of a compressed archive is the only one there is.
+        found.tail = None if guarded.seekable() else stream
+        return io.BufferedReader(found)
 
 
 def _missing(content: Content, wanted: str, names: list[str]) -> DataError:
-    base = wanted.rsplit("/", 1)[-1]
-    same = [name for name in names if name.rsplit("/", 1)[-1] == base]
+    same = [name for name in names if name.rsplit("/", 1)[-1] == wanted.rsplit("/", 1)[-1]]
     near = [*same, *difflib.get_close_matches(wanted, names, n=3, cutoff=0.4)] or names
     hint = f"nearest: {', '.join(list(dict.fromkeys(near))[:3])}" if near else "it holds nothing"
     return DataError(f"{content.path}: holds no member {wanted!r}; {hint}")
@@ -392,6 +394,6 @@ def _guess(head: bytes) -> str | None:
         if re.match(magic, head, re.DOTALL):
             return f"the file is {what}"
     zeros = "".join("0" if 2 * head[at::4].count(0) > len(head) // 4 else "x" for at in range(4))
-    marked = (name for mark, name in _WIDE_MARKS.items() if head.startswith(mark))
-    wide = next(marked, None) or _WIDE_ZEROS.get(zeros)
+    marks: list[str | None] = [name for mark, name in _WIDE_MARKS.items() if head.startswith(mark)]
+    wide = (marks or [_WIDE_ZEROS.get(zeros)])[0]
     return f"the text is {wide}: convert it with `iconv -f {wide} -t UTF-8`" if wide else None

@@ -49,7 +49,7 @@ def cache_folder() -> Path:
     """Where downloads, and what was made of files, are kept: ``BENCH_CACHE_DIR``, else the platform's cache folder."""
     import platformdirs
 
-    return Path(os.environ.get("BENCH_CACHE_DIR") or platformdirs.user_cache_dir("llm-rec-bench"))
+    return Path(os.environ.get("BENCH_CACHE_DIR") or platformdirs.user_cache_dir("llm-rec-bench")).expanduser()
 
 
 def pins_file() -> Path:

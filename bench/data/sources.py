@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from bench.data.card import Card, Source
 from bench.data.content import Content
@@ -117,7 +117,8 @@ def _is_file(path: Path) -> bool:
 
 def _cached(card: Card, url: str) -> Path:
     """One place for all mirrors, named after the first; roles that share an archive share its download."""
-    name = re.sub(r"[^\w.+-]", "_", Path(unquote(urlsplit(url).path)).name)[-80:] or "download"
+    last = unquote(re.split(r"[?#]", url)[0].rsplit("/", 1)[-1])
+    name = re.sub(r"[^A-Za-z0-9.+-]", "_", last)[-80:] or "download"
     return cache_folder() / "datasets" / card.name / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
 
 
