@@ -29,16 +29,12 @@ Name = Annotated[
 def prepare(name: Name) -> None:
     """Locate or download a data set, check it against its card, and read it."""
     from bench.data import load_dataset
-    from bench.data.pins import lock_file
 
     dataset = load_dataset(name)
     typer.echo(f"{dataset.name}: {dataset.card.title}")
     for role, source in dataset.sources.items():
-        checked = "not pinned by the card"
-        if source.pinned:
-            checked = f"pinned on first use in {lock_file()}"
-        elif source.checked:
-            checked = "sha256 as in the card"
+        # Where it was found also says where it was pinned on first use.
+        checked = "sha256 as in the card" if source.checked else "not pinned by the card"
         typer.echo(f"  {role}: {source.content} ({source.origin}; {checked})")
     for missing in dataset.missing:
         typer.echo(f"  not found: {missing}")

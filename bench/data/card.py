@@ -107,7 +107,7 @@ class UsersSource(Source):
 class Files(_Frozen):
     """The source files by what they hold; events may be spread over several files."""
 
-    interactions: tuple[InteractionsSource, ...] = Field(min_length=1)
+    interactions: tuple[InteractionsSource, ...]
     items: ItemsSource | None = None
     users: UsersSource | None = None
 
@@ -115,6 +115,12 @@ class Files(_Frozen):
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return (value,) if isinstance(value, dict | InteractionsSource) else value
+
+    @model_validator(mode="after")
+    def _has_events(self) -> Self:
+        if not self.interactions:
+            raise ValueError("interactions must name at least one file")
+        return self
 
 
 class Reading(_Frozen):
@@ -375,7 +381,8 @@ def _explain(error: ValidationError) -> str:
     """All complaints in one line, each with its key."""
     lines = []
     for complaint in error.errors():
-        key = ".".join(str(part) for part in complaint["loc"]) or "card"
+        # One file of events need not stand in a list: its keys are named as they are written.
+        key = ".".join(str(part) for part in complaint["loc"] if part != 0) or "card"
         said = {"extra_forbidden": "unknown key", "missing": "missing"}.get(complaint["type"], complaint["msg"])
         lines.append(f"{key}: {said.removeprefix('Value error, ')}")
     return "; ".join(lines)

@@ -191,5 +191,6 @@ def test_the_prepared_sequences_are_what_their_cards_say(shared_data, name):
         assert not dataset.items["title"].str.contains("&amp;", literal=True).any()
 
 
-def test_every_shipped_card_is_tested_here():
-    assert {*card_names()} == {"ml-100k", *SEQUENCE_NAMES}
+def test_every_card_over_prepared_data_is_tested_here():
+    at_hand = {name for name in card_names() if load_card(name).reader in ("s3rec", "recbole-atomic")}
+    assert at_hand == {"ml-100k", *SEQUENCE_NAMES}
