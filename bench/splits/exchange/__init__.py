@@ -1,0 +1,1 @@
+"""Splits between programs: written for others to use, and read from what others wrote."""
