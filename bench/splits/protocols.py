@@ -48,7 +48,7 @@ def make_split(dataset: Dataset, protocol: Protocol, *, seed: int = 0, refit: bo
         notes=(*dataset.notes, *dataset.warnings),
         refit=refit,
     )
-    if not any(held.part == "test" for held in (*split.held_out, *split.pairs)):
+    if "test" not in {held.part for held in split.held_out} | {held.part for held in split.pairs}:
         raise DataError(
             f"{dataset.name}: no user has enough interactions for {described}; at least three are needed for one user"
         )

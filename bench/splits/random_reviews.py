@@ -67,7 +67,7 @@ class RandomReviews(Protocol):
             return event_pairs(events, rows, events.rating, "rating", items_at(events, before(events, rows, learned)))
 
         rated: tuple[Part, ...] = ("valid", "test")
-        overlap = np.count_nonzero(two.last & learned) / max(np.count_nonzero(two.last), 1)
+        overlap = int((two.last & learned).sum()) / max(int(two.last.sum()), 1)
         warning = (
             f"LEAKS into the sequential and direct families: {overlap:.1%} of their test pairs are training rows of "
             "the rating family (P5's own split, for reproduction only)"
@@ -109,7 +109,7 @@ def draw_parts(events: Events, seed: int) -> dict[str, NDArray[np.bool_]]:
         order = np.lexsort((hashes, codes))
         forced[order[np.unique(codes[order], return_index=True)[1]]] = True
     order = np.lexsort((hashes, ~forced))
-    training = max(round(0.8 * len(events)), np.count_nonzero(forced))
+    training = max(round(0.8 * len(events)), int(forced.sum()))
     validation = (len(events) - training) // 2
     part = np.empty(len(events), np.int8)
     part[order] = np.repeat([0, 1, 2], [training, validation, len(events) - training - validation])

@@ -274,17 +274,22 @@ class _Window:
             assert events.time is not None, "timed data has times"
             return clicks_with_negatives(events, rows, clicks.negatives, self.seed, events.time < end, history)
         if clicks is not None:
-            return event_pairs(events, rows, self.clicked, "click", history)
+            return event_pairs(events, rows, self.clicked.astype(np.float32), "click", history)
         assert events.rating is not None, "asked for where the data has ratings"
         return event_pairs(events, rows, events.rating, "rating", history)
 
     def _targets(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         where = np.flatnonzero(mask)
-        if self.protocol.target == "every" or not len(where):
+        if self.protocol.target == "every":
             return where
         user = self.events.user[where]
         changes = user[1:] != user[:-1]
-        return where[np.append(True, changes) if self.protocol.target == "first" else np.append(changes, True)]
+        wanted = np.ones(len(where), bool)
+        if self.protocol.target == "first":
+            wanted[1:] = changes
+        else:
+            wanted[:-1] = changes
+        return where[wanted]
 
     def _warm(self, codes: NDArray[np.int32], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which users, or items, have an event under ``mask``."""
@@ -296,11 +301,16 @@ def _quadrants(
     warm_user: NDArray[np.bool_], warm_item: NDArray[np.bool_]
 ) -> list[tuple[str, str, Unit, NDArray[np.int64]]]:
     """Name, kind of item, unit of inference and rows of each quadrant."""
-    quadrants: list[tuple[str, str, Unit, NDArray[np.int64]]] = []
-    for item, items, unit in (("warm", warm_item, "user"), ("cold", ~warm_item, "user x item")):
-        for user, users in (("warm", warm_user), ("cold", ~warm_user)):
-            quadrants.append((f"{user}-{item}", item, unit, np.flatnonzero(users & items)))
-    return quadrants
+    items: list[tuple[str, NDArray[np.bool_], Unit]] = [
+        ("warm", warm_item, "user"),
+        ("cold", ~warm_item, "user x item"),
+    ]
+    users = [("warm", warm_user), ("cold", ~warm_user)]
+    return [
+        (f"{user}-{item}", item, unit, np.flatnonzero(of_user & of_item))
+        for item, of_item, unit in items
+        for user, of_user in users
+    ]
 
 
 def _date(second: int) -> str:

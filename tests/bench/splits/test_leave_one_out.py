@@ -4,11 +4,13 @@ import itertools
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
-from bench.data import load_dataset
+from bench.data import load_dataset, tie_statistics
 from bench.errors import DataError
 from bench.splits import HeldOut, LeaveOneOut, Split, make_split
 
@@ -24,7 +26,8 @@ def ids(split: Split, codes: np.ndarray) -> list[str]:
 
 
 def by_part(split: Split) -> dict[str, HeldOut]:
-    return {held.part: held for held in split.held_out}
+    """The sets that rank the whole catalogue."""
+    return {held.part: held for held in split.held_out if held.pool == "all"}
 
 
 def test_known_split(make_card: Callable[..., Path]) -> None:
@@ -106,3 +109,61 @@ def test_no_held_out_pair_is_learned_from(make_card: Callable[..., Path]) -> Non
     for held in split.held_out:
         for row, item in enumerate(held.item):
             assert item not in held.exclude[row]
+
+
+def test_ratings_are_held_out_with_the_same_events(event: Any, make_dataset: Callable[..., Any]) -> None:
+    rows = [event(u, i, rating, time, f"{u} on {i}") for u, i, rating, time in ROWS]
+    split = make_split(make_dataset(rows), LeaveOneOut())
+    stars = {(u, i): rating for u, i, rating, _ in ROWS}
+    ranked = by_part(split)
+    assert [held.part for held in split.pairs] == ["valid", "test"]
+    for held in split.pairs:
+        pairs, same = held.pairs, ranked[held.part]
+        assert (held.unit, held.quadrant, pairs.kind) == ("user", "warm-warm", "rating")
+        np.testing.assert_array_equal(pairs.user, same.user)
+        np.testing.assert_array_equal(pairs.item, same.item)
+        assert [row.tolist() for row in pairs.history] == [row.tolist() for row in same.history]
+        names = list(zip(split.users["user_id"][pairs.user], ids(split, pairs.item), strict=True))
+        assert pairs.label.tolist() == [stars[name] for name in names]
+        assert pairs.reviews is not None
+        assert pairs.reviews.frame()["text"].to_list() == [f"{user} on {item}" for user, item in names]
+    assert split.training.pairs is None
+    unrated = [event(u, i, None, time) for u, i, _, time in ROWS]
+    assert make_split(make_dataset(unrated), LeaveOneOut()).pairs == ()
+
+
+def test_ties_at_the_end_are_reported_and_broken_by_the_seed(make_card: Callable[..., Path]) -> None:
+    # 43 of 100 users have their last two events in one second, as in Amazon's reviews by day.
+    rows = [(f"u{u}", f"i{(u + 7 * n) % 50}", 3.0, n - (n == 5 and u < 43)) for u in range(100) for n in range(6)]
+    dataset = load_dataset(make_card(rows))
+    ties = tie_statistics(dataset.interactions)
+    assert ties is not None
+    assert ties.users_last_two == pytest.approx(0.43)
+
+    def answers(split: Split) -> dict[str, str]:
+        held = by_part(split)["test"]
+        return dict(zip(split.users["user_id"][held.user], ids(split, held.item), strict=True))
+
+    split = make_split(dataset, LeaveOneOut())
+    assert any("43%" in note for note in split.notes)
+    shuffled = load_dataset(make_card(random.Random(3).sample(rows, len(rows)), name="shuffled"))
+    assert answers(make_split(shuffled, LeaveOneOut())) == answers(split)
+    other = answers(make_split(dataset, LeaveOneOut(), seed=1))
+    differ = {user for user, item in other.items() if item != answers(split)[user]}
+    tied = {f"u{u}" for u in range(43)}
+    assert differ <= tied
+    assert 10 < len(differ) < 33
+
+
+def test_sequences_without_times_are_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path))
+    (tmp_path / "s.txt").write_text("1 3 1 2 4\n2 4 2 1\n", encoding="utf-8")
+    card = {"name": "lines", "title": "Lines", "description": "Made by a test.", "licence": "none", "citation": "none"}
+    card |= {"reader": "s3rec", "order": "sequence", "files": {"interactions": {"path": "s.txt"}}}
+    path = tmp_path / "lines.yaml"
+    path.write_text(yaml.safe_dump(card), encoding="utf-8")
+    split = make_split(load_dataset(path), LeaveOneOut())
+    assert any("tie order unknown" in note for note in split.notes)
+    test = by_part(split)["test"]
+    shown = {tuple(ids(split, row)): ids(split, test.item[[n]])[0] for n, row in enumerate(test.history)}
+    assert shown == {("3", "1", "2"): "4", ("4", "2"): "1"}
