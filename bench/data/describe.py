@@ -192,7 +192,7 @@ def _review_texts(reviews: Reviews | None) -> Iterator[Row]:
         held = texts[column].filter(texts[column].str.contains(r"\S"))
         yield f"events with {figure}", f"{len(held) / texts.height:.1%}"
         if column != "reviewer" and len(held):
-            words = held.str.count_matches(r"\S+").mean()
+            words = held.str.count_matches(r"\S+").to_numpy().mean()
             yield f"words in {figure}", f"{words:.1f} on average"
     if "text" in reviews.columns:
         yield from _triples(texts["text"])

@@ -94,7 +94,8 @@ class _Tokens:
 
     def unknown(self, at: Places) -> Mask:
         """Whether the words at the given places are of no class."""
-        return (at < len(self.flags)) & (self.flags.take(at, mode="clip") == 0)
+        unknown: Mask = (at < len(self.flags)) & (self.flags.take(at, mode="clip") == 0)
+        return unknown
 
     def between(self, kind: Word, low: Places, high: Places) -> Mask:
         """Whether a token of a kind stands at ``low <= place < high``."""

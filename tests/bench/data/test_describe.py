@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data import load_dataset, tie_statistics
@@ -73,6 +73,7 @@ def test_a_small_bin_keeps_a_bar_and_thousands_are_set_apart():
     assert bars(["a", "bb"], np.array([12_345, 1])) == ["a   " + "#" * 40 + " 12,345 (100.0%)", "bb  # 1 (0.0%)"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 10**7), min_size=1))
 def test_every_length_is_counted_in_its_bin(lengths):
     lines = [line.split() for line in length_histogram(lengths)]
@@ -103,6 +104,7 @@ def test_years_of_a_long_time_with_the_empty_ones():
     assert lines[3].endswith("2 (66.7%)")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(10**15), 10**15), min_size=1, max_size=50))
 def test_any_times_can_be_drawn_in_a_few_lines(times):
     lines = time_histogram(times)
@@ -110,6 +112,7 @@ def test_any_times_can_be_drawn_in_a_few_lines(times):
     assert sum(int(line.split(" (")[0].split()[-1].replace(",", "")) for line in lines) == len(times)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4 * 10**9), min_size=1, max_size=50))
 def test_years_are_those_of_the_calendar(times):
     counted = Counter(datetime.fromtimestamp(time, UTC).year for time in times)
@@ -142,6 +145,7 @@ def test_ties_within_a_day():
     assert (days.users_last_two, days.events) == pytest.approx((2 / 3, 4 / 8))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("uvw"), st.integers(-5, 5)), min_size=1), st.integers(1, 4), st.randoms())
 def test_ties_are_those_of_a_plain_count_whatever_the_order_of_rows(events, within, draw):
     draw.shuffle(events)

@@ -112,6 +112,7 @@ def test_clauses_by_hand(sentence, triples):
     assert found(sentence) == triples
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from([*sorted(WORDS), "slowly", "."]), max_size=8), min_size=2, max_size=4))
 def test_no_sentence_looks_at_another(lines):
     sentences = [" ".join(words) for words in lines]
@@ -137,7 +138,7 @@ SHORT = [
 ]
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(st.lists(st.sampled_from(SHORT), min_size=1, max_size=5), min_size=2, max_size=3))
 def test_no_sentence_looks_at_another_where_triples_are_dense(lines):
     sentences = [" ".join(words) for words in lines]
@@ -163,6 +164,7 @@ def test_sentences(text, sentences):
     assert split_sentences(pl.Series([text], dtype=pl.String))["sentence"].to_list() == sentences
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=60)), max_size=5))
 def test_sentences_hold_all_that_was_written(texts):
     table = split_sentences(pl.Series(texts, dtype=pl.String))
@@ -286,6 +288,7 @@ def test_a_missing_package_is_named_with_its_remedy(package, reviews, monkeypatc
         Extractor.learn(reviews, 0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=80), max_size=4))
 def test_any_text_can_be_read(extractor, texts):
     series = pl.Series(texts, dtype=pl.String)
