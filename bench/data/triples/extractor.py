@@ -100,7 +100,7 @@ class Extractor:
             if all(word in learned.strong or word in weak for word in phrase.split())
             and phrase.split()[-1] not in NO_FEATURES | learned.names
         }
-        # Frequencies are those of all training reviews; keywords come from some of them only.
+        # Keywords come from some of the reviews only; how frequent they are is counted in all that were drawn.
         row = sentences["row"].gather(tokens["sentence"])
         counted = _review_counts(tokens.with_columns(row.alias("row")), candidates)
         frequent = counted.filter(pl.col("reviews") >= settings["fewest_reviews"]).head(settings["most"])
