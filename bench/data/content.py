@@ -213,7 +213,7 @@ class _Stream(io.RawIOBase):
         if self.allowance is not None:
             self.allowance -= len(self.last)
             if self.allowance < 0:
-                raise DataError(f"{self._where}: refused: the archive's own list of members is too long")
+                raise DataError(f"{self._where}: refused: the archive's own list of members is too long: unpack it")
         if self._limit is not None and self._at > self._limit:
             raise DataError(
                 f"{self._where}: refused as a decompression bomb: the {self._kind} expands more than "
@@ -343,14 +343,13 @@ def _whole_lines(where: str, stream: BinaryIO, size: int) -> Iterator[Block]:
             raise DataError(f"{where}, row {row}: the line is longer than {LINE_LIMIT:,} bytes{hint}")
 
     while chunk := stream.read(size):
-        head, found, tail = chunk.rpartition(b"\n")
-        if found:
+        if (end := chunk.rfind(b"\n")) >= 0:
             # Only the first line can have begun in an earlier chunk.
-            check(held + len(head.partition(b"\n")[0]))
-            data = _lf_only(b"".join([*pieces, head]))
+            check(held + chunk.find(b"\n"))
+            data = _lf_only(b"".join([*pieces, chunk[:end]]))
             yield Block(row, data)
             row += data.count(b"\n") + 1
-            pieces, held = [tail], len(tail)
+            pieces, held = [chunk[end + 1 :]], len(chunk) - end - 1
         else:
             pieces.append(chunk)
             held += len(chunk)
@@ -362,9 +361,11 @@ def _whole_lines(where: str, stream: BinaryIO, size: int) -> Iterator[Block]:
 
 def _lf_only(data: bytes) -> bytes:
     """Drop every CR before a line break, or before the end."""
-    data = data.rstrip(b"\r").replace(b"\r\n", b"\n")
-    # CR CR LF; looking back keeps the search linear in long runs of CR.
-    return re.sub(rb"(?<!\r)\r+\n", b"\n", data) if b"\r\n" in data else data
+    if b"\r" in data:
+        data = data.rstrip(b"\r").replace(b"\r\n", b"\n")
+        # CR CR LF; looking back keeps the search linear in long runs of CR.
+        data = re.sub(rb"(?<!\r)\r+\n", b"\n", data) if b"\r\n" in data else data
+    return data
 
 
 def _utf8(where: str, block: Block, encoding: str, head: bytes) -> bytes:

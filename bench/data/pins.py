@@ -139,34 +139,30 @@ def pin(key: str, content: Content) -> None:
         raise DataError(
             f"{content}: not the content that was pinned on first use ({pinned.get('date', 'no date')}): expected "
             f"sha256 {pinned['sha256']}, found {measured.sha256}; if the new edition is meant, remove the entry "
-            f"{key!r} from {file}; if not, put the file of then in its place"
+            f"{key!r} from {file}; if not, put the earlier file back"
         )
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from writing a file of the cache folder; makes its folder.
+    """Keep other processes from writing a file of the cache folder, or wait for them; makes its folder.
 
     Raises
     ------
     DataError
-        The cache folder cannot be written.
+        The cache folder cannot be written; also when that turns out inside the ``with``.
     """
     import filelock
 
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+            yield
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"{path.parent}: the cache cannot be written ({reason}): set BENCH_CACHE_DIR to a folder that can be"
         ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -54,7 +54,8 @@ class Located:
 def locate(card: Card, role: str, source: Source, *, download: bool = True) -> Located | None:
     """Find a source file and check it; what is nowhere on this machine is downloaded, unless ``download`` is false.
 
-    The checksum is that of the uncompressed content, in an archive that of the member.
+    The checksum is that of the uncompressed content, in an archive that of the member. While another process downloads
+    the same file, this one waits for it.
 
     Returns
     -------

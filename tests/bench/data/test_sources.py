@@ -413,9 +413,22 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_setting(server, find, 
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "taken"))
     with pytest.raises(DataError, match=r"cannot be written .*BENCH_CACHE_DIR"):
         find(url=f"{server.url}/x.txt")
-    # What needs no cache does without.
+    # What needs no cache does without it.
     (tmp_path / "card" / "x.txt").write_bytes(CONTENT)
     assert find(path="x.txt", sha256=SHA256).checked
+
+
+def test_pins_that_cannot_be_written_are_an_error(server, find, tmp_path, monkeypatch):
+    def no_room(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    found = find(url=f"{server.url}/x.txt")
+    (tmp_path / "cache" / "pins.json").unlink()
+    monkeypatch.setattr(Path, "replace", no_room)
+    with pytest.raises(DataError, match=r"cannot be written \(No space left on device\): set BENCH_CACHE_DIR"):
+        find(url=f"{server.url}/x.txt")
+    assert found.path.is_file()
+    assert not (tmp_path / "cache" / "pins.json").exists()
 
 
 # Checksums that are remembered
@@ -439,7 +452,8 @@ def counted(monkeypatch) -> list[Path]:
 def settled(path: Path) -> None:
     """Wait until a change would leave other times."""
     deadline = time.monotonic() + 5
-    while time.time_ns() <= path.stat().st_ctime_ns and time.monotonic() < deadline:
+    # File systems count time in steps of a few milliseconds.
+    while time.time_ns() <= path.stat().st_ctime_ns + 30_000_000 and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
