@@ -127,17 +127,17 @@ def _at_once(block: Block, fields: Sequence[Field]) -> pl.DataFrame | None:
 def _as_counted(data: bytes, table: pl.DataFrame, fields: Sequence[Field]) -> bool:
     """Whether there are as many keys in the bytes as values in the table, and as many texts as values of text columns.
 
-    Inside a text a quotation mark is escaped, so that ``"key":`` is met only where a key ends; hence a count is never
-    too low, and where the sum over the keys is right, the count of each is.
+    Inside a text a quotation mark is escaped, so that ``"key":`` is met only where a key ends, and it is met wherever
+    the key stands; hence no count is too low, and where the sum over the keys is right, the count of each is.
     """
     characters = pl.Series([data], dtype=pl.Binary).cast(pl.String)
 
     def count(some: Sequence[Field], then: str) -> bool:
         values = sum(table.height - table[field.key].null_count() for field in some)
-        pattern = f'"(?:{"|".join(field.key for field in some)})":{then}'
+        pattern = f'"(?:{"|".join(field.key for field in some)})"[ \\t\\r]*:{then}'
         return not some or int(characters.str.count_matches(pattern)[0]) == values
 
-    return count(fields, "") and count([field for field in fields if field.raw == pl.String], ' ?"')
+    return count(fields, "") and count([field for field in fields if field.raw == pl.String], r'[ \t\r]*"')
 
 
 class _Twice(dict[str, object]):

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -278,6 +278,12 @@ records = st.fixed_dictionaries(
 )
 
 
+SNIPPETS = [
+    *('"', "\\", "\\u0061", "\\ud83d", "{", "}", ",", ":", " ", "\t", "1", "e", "é", "null", ""),
+    *('"asin": 5, ', '"asin": "b", ', '"asin":null,', '"\\u0061sin": 5, ', '"x\\"asin": "v", '),
+]
+
+
 class TestAnyText:
     @settings(max_examples=150, deadline=None)
     @given(
@@ -333,6 +339,32 @@ class TestAnyText:
         assert_frame_equal(quick, careful)
         assert others.dropped - rows.dropped == {"not JSON": 1}
         assert quick.height + rows.dropped.total() == 3
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        edits=st.lists(
+            st.tuples(
+                st.integers(0, len(GOOD)),
+                st.sampled_from(SNIPPETS),
+                st.integers(0, 2),
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    @example(edits=[(1, '"asin": 5, ', 0), (GOOD.index('"overall"') + 20, "\t", 0)])
+    def test_a_damaged_line_is_the_same_among_others(
+        self, edits: list[tuple[int, str, int]], tmp_path_factory: Any
+    ) -> None:
+        odd = GOOD
+        for at, put, over in edits:
+            odd = odd[:at] + put + odd[at + over :]
+        path = tmp_path_factory.mktemp("damaged") / "r.json"
+        quick, rows = read(amazon_2018.read_interactions, content_of(path, [GOOD, odd]), drop=True)
+        careful, others = read(amazon_2018.read_interactions, content_of(path, [GOOD, odd, "-"]), drop=True)
+        assert_frame_equal(quick, careful)
+        assert others.dropped - rows.dropped == {"not JSON": 1}
+        assert quick.height + rows.dropped.total() == 2
 
 
 python_values = st.recursive(
