@@ -60,9 +60,8 @@ class CrossDomain(Protocol):
 
     def describe(self) -> str:
         """The protocol in words."""
-        return (
-            f"cross-domain: learned from {Path(self.source).stem}, {self.validation:.0%} of shared users for validation"
-        )
+        source = Path(self.source).name.removesuffix(".yaml").removesuffix(".yml")
+        return f"cross-domain: learned from {source}, {self.validation:.0%} of shared users for validation"
 
     def identity(self) -> dict[str, Any]:
         """As for every protocol, less where the source lies: what it holds is hashed instead."""

@@ -18,8 +18,8 @@ __all__ = ["declared_negatives", "draw_unmet", "first_met", "met_items", "sample
 
 _CANDIDATES, _NEGATIVES = 3, 4
 """Salts, so that draws for different ends are independent (1 and 2 are the cold start's)."""
-_BLOCK_CELLS = 4_000_000
-"""Numbers drawn at once (32 MB); results do not depend on it."""
+_BLOCK_CELLS = 500_000
+"""Numbers drawn at once (4 MB, which caches hold); results do not depend on it."""
 
 
 def draw_unmet(

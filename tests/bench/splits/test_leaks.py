@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.data import Dataset, Ragged
+from bench.data import Dataset, Ragged, load_dataset
 from bench.metrics import parse
 from bench.models import Budget, Capabilities, FitReport, RankedLists, Recommender, Requests, Training
 from bench.runs.predict import Validation, measure
@@ -71,8 +71,7 @@ def world(event: Any, seed: int) -> list[Any]:
         return event(user, item, float(rng.randrange(3, 6)), time, f"{user} on {item}")
 
     keepers = ("keeper-a", "keeper-b", "keeper-c")
-    events = [make(keeper, f"w{n}", time) for time, keeper in enumerate(keepers) for n in range(14) for time in [n]]
-    events = [dataclasses.replace(e, time=3 * e.time + keepers.index(e.user)) for e in events]
+    events = [make(keeper, f"w{n}", 3 * n + place) for place, keeper in enumerate(keepers) for n in range(14)]
     for kind, begin in (("v", VALID), ("t", TEST)):
         events += [make(f"keeper-{kind}", f"{kind}{n}", begin + n) for n in range(5)]
         # Last of all in the window, so that leave-one-out holds these out and not the first of a kind.
@@ -275,6 +274,42 @@ def test_the_order_of_rows_changes_no_byte(
     first, second = (make_split(make_dataset(rows), protocol) for rows in (events, shuffled))
     cut = [(s.training, s.held_out, s.pairs, s.users, s.items, s.notes, s.protocol) for s in (first, second)]
     assert digest_of(cut[0]) == digest_of(cut[1])
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_identity_follows_the_rows_not_their_order(name: str, event: Any, make_card: Callable[..., Path]) -> None:
+    protocol, tasks = PROTOCOLS[name]
+    rows = [(e.user, e.item, e.rating, e.time) for e in world(event, 3)]
+    user, item, rating, time = rows[40]
+    worlds = {
+        "same": rows,
+        "reordered": random.Random(1).sample(rows, len(rows)),
+        "another star": [*rows[:40], (user, item, rating % 5 + 1, time), *rows[41:]],
+        "another second": [*rows[:40], (user, item, rating, time + 1), *rows[41:]],
+        "one less": rows[:40] + rows[41:],
+    }
+    splits = {what: make_split(load_dataset(make_card(some)), protocol) for what, some in worlds.items()}
+    assert splits["reordered"].identity == splits["same"].identity
+    assert len({split.identity for split in splits.values()}) == 4
+    sets = {what: {asked.identity for asked in request_sets(split, tasks)} for what, split in splits.items()}
+    assert sets["reordered"] == sets["same"]
+    assert not sets["same"] & (sets["another star"] | sets["another second"] | sets["one less"])
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_refitting_adds_to_what_is_learned_and_changes_nothing_else(
+    name: str, event: Any, make_dataset: Maker, digest_of: Digest
+) -> None:
+    protocol, _ = PROTOCOLS[name]
+    dataset = make_dataset(world(event, 2))
+    plain, refitted = (make_split(dataset, protocol, refit=refit) for refit in (False, True))
+    assert digest_of(refitted.held_out, refitted.pairs) == digest_of(plain.held_out, plain.pairs)
+    assert refitted.identity != plain.identity
+    assert len(refitted.training.sequences.values) > len(plain.training.sequences.values)
+    if plain.training.pairs is not None:
+        assert refitted.training.pairs is not None
+        validated = sum(len(held.pairs) for held in plain.pairs if held.part == "valid")
+        assert len(refitted.training.pairs) == len(plain.training.pairs) + validated
 
 
 def test_a_changed_target_event_leaves_a_cross_domain_split_as_it_was(
