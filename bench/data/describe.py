@@ -174,7 +174,7 @@ def _item_texts(dataset: Dataset) -> Iterator[Row]:
     for figure, column in _ITEM_TEXTS.items():
         share = 1 - items[column].null_count() / items.height if column in items.columns else 0.0
         yield f"items with {figure}", f"{share:.1%}"
-    names = items["categories"].drop_nulls().explode(empty_as_null=True)
+    names = items["categories"].drop_nulls().explode().drop_nulls()
     yield "distinct categories", f"{names.n_unique() if len(names) else 0:,}"
 
 

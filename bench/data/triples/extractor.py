@@ -260,7 +260,7 @@ def _review_counts(tokens: pl.DataFrame, phrases: Collection[str]) -> pl.DataFra
     wanted = pl.DataFrame({"phrase": sorted(phrases)}, schema={"phrase": pl.String})
     return (
         tokens.select("row", pl.concat_list("token", pl.col("token") + " " + following).alias("phrase"))
-        .explode("phrase", empty_as_null=True)
+        .explode("phrase")
         .join(wanted, on="phrase", how="semi")
         .group_by("phrase")
         .agg(pl.col("row").n_unique().alias("reviews"))

@@ -47,7 +47,7 @@ def split_sentences(texts: pl.Series) -> pl.DataFrame:
     sentence = pl.col("sentence").str.replace_all(_STOP, ".", literal=True)
     return (
         table.with_columns(pieces)
-        .explode("sentence", empty_as_null=True)
+        .explode("sentence")
         .with_columns(sentence.str.replace_all(r"\s+", " ").str.strip_chars())
         .filter(pl.col("sentence").str.len_bytes() > 0)
     )
@@ -63,7 +63,7 @@ def tokenise(sentences: pl.Series) -> pl.DataFrame:
         ``first`` (Boolean: of its sentence) and ``title`` (Boolean: one capital, then small letters).
     """
     words = pl.DataFrame({"token": sentences}).with_row_index("sentence")
-    flat = words.with_columns(pl.col("token").str.extract_all(_WORD)).explode("token", empty_as_null=True).drop_nulls()
+    flat = words.with_columns(pl.col("token").str.extract_all(_WORD)).explode("token").drop_nulls()
     return flat.with_columns(
         pl.col("token").str.to_lowercase().str.replace_all("\u2019", "'", literal=True),
         (pl.col("sentence") != pl.col("sentence").shift(1)).fill_null(True).alias("first"),
