@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.data.coding import encode, one_row_each, rank_ids
+from bench.data.coding import number_ids
 from bench.data.sorting import sort_keys, sort_rows
 
 __all__ = ["canonical", "canonical_order"]
@@ -79,7 +79,4 @@ def _numbers(events: pl.DataFrame, which: str) -> NDArray[np.int32]:
     """Numbers of the users or items in the order of their ids."""
     if which in events.columns:
         return events[which].to_numpy()
-    ids = events[f"{which}_id"]
-    codes, count = encode(ids)
-    _, rank = rank_ids(ids.gather(one_row_each(codes, count)))
-    return rank[codes]
+    return number_ids(events[f"{which}_id"])[1]

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["canonical_json", "digest", "digest_frame", "file_sha256", "mix64", "stable_hash64", "stream_sha256"]
 
 _CHUNK = 1 << 20
+_ROWS = 1 << 18
 
 
 def canonical_json(obj: Any) -> bytes:
@@ -78,7 +79,8 @@ def _feed(series: pl.Series, write: Callable[[bytes], None]) -> None:
         write(nulls)
         filled = series.fill_null("")
         write(filled.str.len_bytes().to_numpy().astype("<i8").tobytes())
-        write("".join(filled.to_list()).encode())
+        for start in range(0, len(filled), _ROWS):
+            write("".join(filled[start : start + _ROWS].to_list()).encode())
     elif dtype == pl.List(pl.String):
         write(b"list")
         write(nulls)
@@ -113,8 +115,13 @@ def stable_hash64(strings: Sequence[str] | pl.Series) -> NDArray[np.uint64]:
     """
     series = pl.Series(strings, dtype=pl.String)
     distinct = series.unique()
-    raw = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in distinct.to_list())
+    repeated = len(distinct) < len(series)
+    blake2b = hashlib.blake2b
+    texts = (distinct if repeated else series).cast(pl.Binary).to_list()
+    raw = b"".join([blake2b(text, digest_size=8).digest() for text in texts])
     hashes = np.frombuffer(raw, dtype="<u8").astype(np.uint64)
+    if not repeated:
+        return hashes
     hashed = series.replace_strict(distinct, pl.Series(hashes), return_dtype=pl.UInt64)
     return hashed.to_numpy().astype(np.uint64)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Ragged"]
@@ -88,5 +89,16 @@ class Ragged:
 
     def keep(self, mask: NDArray[np.bool_]) -> Ragged:
         """Drop the values where ``mask`` (shape (values,)) is false."""
-        lengths = np.bincount(self.row_of[mask], minlength=len(self))
-        return Ragged.from_lengths(lengths, self.values[mask])
+        dropped = np.concatenate([[0], np.cumsum(~mask)])[self.offsets]
+        return Ragged.from_lengths(self.lengths - np.diff(dropped), self.values[mask])
+
+    def distinct(self) -> Ragged:
+        """Sort each row (values not negative), and keep one of every value in it."""
+        keys = np.repeat(np.arange(len(self), dtype=np.uint64) << np.uint64(32), self.lengths)
+        keys |= self.values.view(np.uint32)
+        # polars sorts in parallel, and several times faster than NumPy.
+        keys = pl.Series(keys).sort().to_numpy()
+        values = keys.astype(np.uint32).view(np.int32)
+        once = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
+        ordered = Ragged(self.offsets, values)
+        return ordered if once.all() else ordered.keep(once)

@@ -9,9 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.data import Dataset
+from bench.data.coding import number_ids
 from bench.data.hashing import mix64, stable_hash64
 from bench.data.ragged import Ragged
 from bench.data.reviews import Reviews
+from bench.data.sorting import sort_rows
 from bench.splits.training import Training
 
 __all__ = ["Events", "order_events"]
@@ -55,16 +57,18 @@ class Events:
     def by_user(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
         """Users with events under ``mask``, their numbers of such events, and the positions of these events."""
         where = np.flatnonzero(mask)
-        users, counts = np.unique(self.user[where], return_counts=True)
-        return users, counts, where
+        user = self.user[where]
+        starts = np.flatnonzero(np.append(True, user[1:] != user[:-1])[: len(user)])
+        return user[starts], np.diff(starts, append=len(user)), where
 
     def training(self, mask: NDArray[np.bool_]) -> Training:
         """Make training data of the events under ``mask``; items without such an event are not in it."""
         users, counts, where = self.by_user(mask)
-        items = np.unique(self.item[where])
+        sequences = Ragged.from_lengths(counts, self.item[where])
+        items = np.flatnonzero(np.bincount(sequences.values, minlength=len(self.items)))
         return Training(
             user=users,
-            sequences=Ragged.from_lengths(counts, self.item[where]),
+            sequences=sequences,
             time=None if self.time is None else self.time[where],
             rating=None if self.rating is None else self.rating[where],
             items=self.items[items],
@@ -72,12 +76,14 @@ class Events:
         )
 
 
-def _codes(ids: pl.Series) -> tuple[pl.Series, NDArray[np.uint64]]:
-    """Distinct ids in code order, and their hashes."""
-    distinct = ids.unique().sort()
-    hashes = stable_hash64(distinct.to_list())
+def _coded(ids: pl.Series) -> tuple[pl.Series, NDArray[np.uint64], NDArray[np.int32]]:
+    """Distinct ids in code order, their hashes, and the code of each row."""
+    distinct, number = number_ids(ids)
+    hashes = stable_hash64(distinct)
     order = np.argsort(hashes, kind="stable")
-    return distinct[order], hashes[order]
+    code = np.empty(len(order), np.int32)
+    code[order] = np.arange(len(order), dtype=np.int32)
+    return distinct.gather(order), hashes[order], code[number]
 
 
 def order_events(dataset: Dataset, seed: int) -> Events:
@@ -87,24 +93,22 @@ def order_events(dataset: Dataset, seed: int) -> Events:
     only an order keeps it.
     """
     table = dataset.interactions
-    user_ids, user_hash = _codes(table["user_id"])
-    item_ids, item_hash = _codes(table["item_id"])
-    user = table["user_id"].replace_strict(user_ids, pl.Series(range(len(user_ids)), dtype=pl.Int32)).to_numpy()
-    item = table["item_id"].replace_strict(item_ids, pl.Series(range(len(item_ids)), dtype=pl.Int32)).to_numpy()
-    if dataset.order == "time":
-        time = table["time"].to_numpy()
-        tie = mix64(np.full(len(user), seed, np.uint64), user_hash[user], item_hash[item])
-        order = np.lexsort((tie, time, user))
+    user_ids, user_hash, user = _coded(table["user_id"])
+    item_ids, item_hash, item = _coded(table["item_id"])
+    time = table["time"].to_numpy() if dataset.order == "time" else None
+    order, new = sort_rows(user, table["position"].to_numpy() if time is None else time)
+    if time is not None:
+        tied = np.flatnonzero(~(new & np.append(new[1:], True)))
+        rows = order[tied]
+        tie = mix64(seed, user_hash[user[rows]], item_hash[item[rows]])
+        order[tied] = rows[sort_rows(np.cumsum(new[tied]), tie)[0]]
         time = time[order]
-    else:
-        time = None
-        order = np.lexsort((table["position"].to_numpy(), user))
     user, item = user[order], item[order]
     rating = table["rating"]
     text = pl.DataFrame({"item_id": item_ids}).join(dataset.items, on="item_id", how="left", maintain_order="left")
     return Events(
-        user=user.astype(np.int32),
-        item=item.astype(np.int32),
+        user=user,
+        item=item,
         time=time,
         rating=None if rating.null_count() else rating.to_numpy()[order].astype(np.float32),
         users=pl.DataFrame({"user": np.arange(len(user_ids), dtype=np.int32), "user_id": user_ids}),

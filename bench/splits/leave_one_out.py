@@ -15,7 +15,7 @@ from bench.splits.draws import sampled_candidates
 from bench.splits.events import Events, order_events
 from bench.splits.pairs import event_pairs
 from bench.splits.protocol import Protocol
-from bench.splits.split import Cut, HeldOut, HeldOutPairs, Part, exclude_union
+from bench.splits.split import Cut, HeldOut, HeldOutPairs, Part
 
 __all__ = ["LastTwo", "LeaveOneOut", "last_two", "ranking_sets"]
 
@@ -48,14 +48,15 @@ class LastTwo:
 def last_two(events: Events, mask: NDArray[np.bool_]) -> LastTwo:
     """Hold out the last two of each user's events under ``mask``; users with fewer than three keep all."""
     users, counts, where = events.by_user(mask)
-    sequences = Ragged.from_lengths(counts, events.item[where])
-    eligible = np.flatnonzero(counts >= 3)
-    last = sequences.offsets[1:][eligible] - 1
+    item = events.item[where]
+    eligible = counts >= 3
+    last = np.cumsum(counts)[eligible] - 1
 
     def before(steps: int) -> Ragged:
-        kept = sequences.take(eligible)
-        place = np.arange(len(kept.values)) - np.repeat(kept.offsets[:-1], kept.lengths)
-        return kept.keep(place < np.repeat(kept.lengths - steps, kept.lengths))
+        shown = np.repeat(eligible, counts)
+        for step in range(steps):
+            shown[last - step] = False
+        return Ragged.from_lengths(counts[eligible] - steps, item[shown])
 
     validated, tested = np.zeros(len(events), bool), np.zeros(len(events), bool)
     validated[where[last - 1]] = True
@@ -66,8 +67,8 @@ def last_two(events: Events, mask: NDArray[np.bool_]) -> LastTwo:
         validation=validated,
         last=tested,
         parts={
-            "valid": (held, sequences.values[last - 1], before(2)),
-            "test": (held, sequences.values[last], before(1)),
+            "valid": (held, item[last - 1], before(2)),
+            "test": (held, item[last], before(1)),
         },
     )
 
@@ -83,10 +84,9 @@ def ranking_sets(events: Events, two: LastTwo, sampled: int | None, seed: int) -
     every_item = np.arange(len(events.items), dtype=np.int32)
     held: list[HeldOut] = []
     short = 0
+    masks = _masks(events, two)
     for part, (user, item, history) in two.parts.items():
-        # Where repeats are kept, what comes next may be something the user had: then nothing is masked.
-        met = Ragged.empty(len(user)) if events.repeats else exclude_union(history)
-        full = HeldOut(part, "warm-warm", None, "all", "user", user, item, history, met, every_item)
+        full = HeldOut(part, "warm-warm", None, "all", "user", user, item, history, masks[part], every_item)
         held.append(full)
         if sampled is not None:
             drawn = sampled_candidates(events, two.where(part), sampled, seed)
@@ -95,6 +95,20 @@ def ranking_sets(events: Events, two: LastTwo, sampled: int | None, seed: int) -
     if not short:
         return held, ()
     return held, (f"{short:,} sampled requests have fewer than {sampled} negatives: their users met nearly every item",)
+
+
+def _masks(events: Events, two: LastTwo) -> dict[Part, Ragged]:
+    """What every user had met before the held-out event, sorted."""
+    _, held, before_held = two.parts["valid"]
+    if events.repeats:
+        # What comes next may be something the user had: then nothing is masked.
+        return {part: Ragged.empty(len(held)) for part in two.parts}
+    history = two.parts["test"][2]
+    met = history.distinct()
+    if len(met.values) < len(history.values):
+        return {"valid": before_held.distinct(), "test": met}
+    # Sorting is the dearest step of all, and the one mask is the other without the validation events.
+    return {"valid": met.keep(met.values != np.repeat(held, met.lengths)), "test": met}
 
 
 class LeaveOneOut(Protocol):

@@ -22,6 +22,7 @@ def test_behaves_like_a_list_of_lists(rows: list[list[int]], data: st.DataObject
         assert [row.tolist() for row in ragged.take(picks)] == [rows[pick] for pick in picks]
         assert ragged[-1].tolist() == rows[-1]
     even = ragged.keep(ragged.values % 2 == 0)
+    assert [row.tolist() for row in ragged.distinct()] == [sorted(set(row)) for row in rows]
     assert [row.tolist() for row in even] == [[value for value in row if value % 2 == 0] for row in rows]
 
 
