@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bench.cli import data, doctor, listing, report, run
+from bench.cli import data, doctor, listing, report, run, split
 
 __all__ = ["app"]
 
@@ -21,3 +21,4 @@ app.command(name="report")(report.report)
 app.command(name="list")(listing.listing)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
+app.add_typer(split.app, name="split")

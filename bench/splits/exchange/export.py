@@ -64,12 +64,22 @@ FORMATS = tuple(_WRITERS)
 """What ``--format`` may name."""
 
 _ABOUT = {
-    "parquet": "*.parquet and split.json: the whole split. `bench split import` makes the same sets of it again.",
-    "recbole": (
-        "recbole/: benchmark files of RecBole 1.2; run it inside recbole/general or recbole/sequential "
-        "(for the latter with pandas below 3)."
-    ),
-    "trec": "trec/: judgements (qrels), topics and candidates for trec_eval and its kin.",
+    "parquet": """\
+*.parquet, split.json: the whole split; `bench split import` makes the same sets of it again
+  training, validation, rest   events to learn from, those only validation holds out, all others
+  held_out                     one row a request: the answer (item_id), history, exclude (masked), sampled
+  candidates                   the items that each set of split.json ranks, by its catalogue
+  pairs                        labelled pairs (stars or clicks)
+  users, items                 all of them, with what is known""",
+    "recbole": """\
+recbole/: benchmark files of RecBole 1.2; run it where config.yaml is
+  general/                     user_id, item_id, rating, timestamp
+  sequential/                  user_id, item_id_list, item_id: one row a prefix (pandas below 3 only)""",
+    "trec": """\
+trec/: three files a set, for trec_eval and its kin
+  *.qrels                      query 0 item 1
+  *.topics.tsv                 query, user_id, history, exclude (a run must not list them), sampled
+  *.candidates.txt             the items that a run may list""",
 }
 
 

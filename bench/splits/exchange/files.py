@@ -100,7 +100,8 @@ def find_parts(folder: Path) -> tuple[PartFile, ...]:
                 f"{', '.join(_SUFFIXES)} (text also .gz), or {SETTINGS} name it: files: {{{part}: my-file.csv}}"
             )
     order: tuple[PartName, ...] = ("train", "valid", "test")
-    return tuple(PartFile(part, found[part], dict(settings.columns)) for part in order if part in found)
+    columns: dict[str, str] = dict(settings.columns.items())
+    return tuple(PartFile(part, found[part], columns) for part in order if part in found)
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -151,40 +152,56 @@ def read_part(file: PartFile) -> tuple[pl.DataFrame, list[str]]:
         With file, row and column.
     """
     table = _read(file.path)
-    header = 0 if _is_parquet(file.path) else 1
     columns = _columns(file, table.columns)
-    rows = table.select(
-        *(table[name].cast(pl.String).alias(ours) for ours, name in columns.items()),
-        *(pl.lit(None, pl.String).alias(ours) for ours in ("rating", "time") if ours not in columns),
-    ).select(
-        pl.col("user").alias("user_id"),
-        pl.col("item").alias("item_id"),
-        "rating",
-        "time",
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("row") + 1 + header,
+    texts = {ours: _text(file, table[name]) for ours, name in columns.items()}
+    first = 1 if _is_parquet(file.path) else 2
+    for kind in ("user", "item"):
+        _refuse(file, first, columns[kind], texts[kind].fill_null("") == "", f"no {kind}")
+    numbers = {kind: pl.repeat(None, table.height, dtype=pl.Float64, eager=True) for kind in ("rating", "time")}
+    for kind in ("rating", "time"):
+        if kind not in columns:
+            continue
+        given = texts[kind].str.strip_chars()
+        read = given.cast(pl.Float64, strict=False)
+        wrong = (given.fill_null("") != "") & ~read.is_finite().fill_null(False)
+        if kind == "time" and wrong.any() and read.null_count() == table.height:
+            # Dates in words, say: times are only compared with the data set's, so nothing hangs on them.
+            del columns[kind]
+            continue
+        _refuse(file, first, columns[kind], wrong, "not a number", values=given)
+        numbers[kind] = read
+    rows = pl.DataFrame(
+        {
+            "user_id": texts["user"],
+            "item_id": texts["item"],
+            "rating": numbers["rating"],
+            "time": numbers["time"],
+            "row": pl.int_range(first, first + table.height, dtype=pl.Int64, eager=True),
+        }
     )
-    for ours, kind in (("user_id", "user"), ("item_id", "item")):
-        _refuse(file, rows, columns[kind], rows[ours].fill_null("") == "", f"no {kind}")
-    for ours in ("rating", "time"):
-        given = rows[ours].str.strip_chars()
-        numbers = given.cast(pl.Float64, strict=False)
-        if ours in columns:
-            wrong = (given.fill_null("") != "") & ~numbers.is_finite().fill_null(False)
-            _refuse(file, rows, columns[ours], wrong, "not a number", values=given)
-        rows = rows.with_columns(numbers.alias(ours))
     used = set(columns.values())
     return rows, [name for name in table.columns if name not in used]
 
 
+def _text(file: PartFile, column: pl.Series) -> pl.Series:
+    """A column as text; moments as Unix seconds."""
+    try:
+        if column.dtype in (pl.Datetime, pl.Date):
+            column = column.dt.epoch("s")
+        return column.cast(pl.String)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{file.path}, column {column.name!r}: cannot be read as text ({column.dtype})") from error
+
+
 def _refuse(
-    file: PartFile, rows: pl.DataFrame, column: str, wrong: pl.Series, problem: str, *, values: pl.Series | None = None
+    file: PartFile, first: int, column: str, wrong: pl.Series, problem: str, *, values: pl.Series | None = None
 ) -> None:
-    """Raise for the first wrong row, if there is one."""
+    """Raise for the first wrong row, if there is one; ``first`` is the file's row of the first."""
     if wrong.any():
         at = int(wrong.arg_true()[0])
         said = problem if values is None else f"{values[at]!r} is {problem}"
         more = f" (and {wrong.sum() - 1:,} more rows)" if wrong.sum() > 1 else ""
-        raise DataError(f"{file.path}, row {rows['row'][at]}, column {column!r}: {said}{more}")
+        raise DataError(f"{file.path}, row {first + at}, column {column!r}: {said}{more}")
 
 
 def _columns(file: PartFile, header: list[str]) -> dict[str, str]:
@@ -203,9 +220,9 @@ def _columns(file: PartFile, header: list[str]) -> dict[str, str]:
                 raise DataError(f"{file.path}: no column {named!r}, which {SETTINGS} names; found {', '.join(header)}")
             chosen[ours] = named if named in header else bare[named.casefold()]
             continue
-        name = next((bare[name] for name in known if name in bare), None)
-        if name is not None:
-            chosen[ours] = name
+        called = next((bare[name] for name in known if name in bare), None)
+        if called is not None:
+            chosen[ours] = called
         elif ours in ("user", "item"):
             raise DataError(
                 f"{file.path}, row 1: no column of the {ours} among {', '.join(map(repr, header))}: name it in "

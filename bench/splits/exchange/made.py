@@ -10,10 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.data import Dataset
+from bench.data.reviews import Reviews
+from bench.splits.events import Events, order_events
 from bench.splits.protocol import Protocol
 from bench.splits.split import Cut, HeldOut, HeldOutPairs, Split
 
-__all__ = ["Made", "name_of", "slug_of"]
+__all__ = ["Made", "name_of", "slug_of", "texts_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,15 @@ class Made:
         found = order[np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)]
         assert np.array_equal(keys[found], wanted), "what is held out are events"
         return found
+
+
+def texts_of(dataset: Dataset, seed: int, events: Events) -> Reviews | None:
+    """Reviews of ``events``; ``None`` where there are none, or ``seed`` puts the data set's in another order."""
+    if dataset.reviews is None or len(events) != dataset.interactions.height:
+        return None
+    ordered = order_events(dataset, seed)
+    same = np.array_equal(ordered.user, events.user) and np.array_equal(ordered.item, events.item)
+    return ordered.reviews if same else None
 
 
 def name_of(held: HeldOut | HeldOutPairs) -> str:

@@ -19,6 +19,7 @@ The same split gives the same bytes (with one version of polars).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.data.hashing import file_sha256
-from bench.splits.events import Events, order_events
+from bench.data.reviews import Reviews
+from bench.splits.events import Events
 from bench.splits.exchange.ids import id_lists
-from bench.splits.exchange.made import Made
+from bench.splits.exchange.made import Made, texts_of
 from bench.splits.exchange.manifest import FILES, EventsKind, Exported, HeldOutSet, PairPart, PairSet, Unit, origin_of
 from bench.splits.training import Pairs
 
 __all__ = ["write_parquet"]
 
-_HELD_OUT = {
+_HELD_OUT: Mapping[str, Any] = {
     "set": pl.Int32,
     "part": pl.String,
     "quadrant": pl.String,
@@ -48,7 +50,7 @@ _HELD_OUT = {
     "exclude": pl.List(pl.String),
     "sampled": pl.List(pl.String),
 }
-_PAIRS = {
+_PAIRS: Mapping[str, Any] = {
     "set": pl.Int32,
     "part": pl.String,
     "quadrant": pl.String,
@@ -61,7 +63,7 @@ _PAIRS = {
     "history": pl.List(pl.String),
     "place": pl.Int64,
 }
-_CANDIDATES = {"catalogue": pl.Int32, "item_id": pl.String}
+_CANDIDATES: Mapping[str, Any] = {"catalogue": pl.Int32, "item_id": pl.String}
 
 
 def write_parquet(made: Made, folder: Path) -> Exported:
@@ -85,7 +87,7 @@ def write_parquet(made: Made, folder: Path) -> Exported:
     exported = Exported(
         dataset=origin_of(made.dataset),
         protocol=made.split.protocol,
-        settings=made.protocol.model_dump(mode="json", exclude_none=True),
+        settings=made.protocol.identity(),
         split_seed=made.seed,
         identity=made.split.identity,
         notes=list(cut.notes),
@@ -179,6 +181,7 @@ def _pairs(made: Made, places: NDArray[np.int64]) -> tuple[pl.DataFrame, list[Pa
     if made.cut.training_pairs is not None:
         parts.append(("training", "warm-warm", "user", made.cut.training_pairs))
     parts += [(held.part, held.quadrant, held.unit, held.pairs) for held in made.split.pairs]
+    texts = texts_of(made.dataset, made.seed, made.cut.events)
     frames, sets = [pl.DataFrame(schema=_PAIRS)], []
     for number, (part, quadrant, unit, pairs) in enumerate(parts):
         sets.append(
@@ -193,7 +196,7 @@ def _pairs(made: Made, places: NDArray[np.int64]) -> tuple[pl.DataFrame, list[Pa
                 pairs=len(pairs),
             )
         )
-        place = None if pairs.reviews is None else places[_reviewed(made, pairs)]
+        place = None if texts is None or pairs.reviews is None else places[_positions(texts, pairs.reviews)]
         frames.append(
             pl.DataFrame(
                 {
@@ -220,10 +223,7 @@ def _or_nulls(values: NDArray[Any] | None, dtype: Any, length: int) -> pl.Series
     return pl.repeat(None, length, dtype=dtype, eager=True) if values is None else pl.Series(values, dtype=dtype)
 
 
-def _reviewed(made: Made, pairs: Pairs) -> NDArray[np.int64]:
-    """Positions of the events that the texts of pairs came with."""
-    texts = order_events(made.dataset, made.seed).reviews
-    assert texts is not None
-    assert pairs.reviews is not None
+def _positions(texts: Reviews, wanted: Reviews) -> NDArray[np.int64]:
+    """Positions of the events that the wanted texts came with."""
     order = np.argsort(texts.rows)
-    return order[np.searchsorted(texts.rows[order], pairs.reviews.rows)]
+    return order[np.searchsorted(texts.rows[order], wanted.rows)]

@@ -14,8 +14,9 @@ from bench.data import Dataset
 from bench.data.hashing import stable_hash64
 from bench.data.reviews import Reviews
 from bench.errors import DataError
-from bench.splits.events import Events, order_events
+from bench.splits.events import Events
 from bench.splits.exchange.ids import Codes
+from bench.splits.exchange.made import texts_of
 from bench.splits.exchange.manifest import FILES, MANIFEST, Exported, PairSet, origin_of
 from bench.splits.split import Cut, HeldOut, HeldOutPairs
 from bench.splits.training import Pairs
@@ -39,13 +40,14 @@ def read_parquet(folder: Path, exported: Exported, dataset: Dataset) -> Cut:
     try:
         tables = {name: pl.read_parquet(folder / name) for name in FILES}
         events, training, validation = _events(tables, exported)
-        texts = _texts(dataset, exported, events)
-        if texts is None and (exported.events.reviewed or any(asked.reviewed for asked in exported.pairs)):
-            notes.append("the texts of reviews are no part of an export, and the data set does not have them all")
+        texts = texts_of(dataset, exported.split_seed, events)
         if exported.events.reviewed:
             events = replace(events, reviews=texts)
         held_out = _held_out(tables, exported)
         pairs = _all_pairs(tables, exported, events, texts)
+        silent = exported.events.reviewed and texts is None
+        if silent or any(asked.reviewed and rows.reviews is None for asked, rows in pairs):
+            notes.append("the texts of reviews are no part of an export, and the data set does not have them all")
     except (pl.exceptions.PolarsError, LookupError, TypeError, ValueError) as error:
         # The checksums are those of split.json: someone wrote both by hand.
         raise DataError(f"{folder}: the tables do not hold what {MANIFEST} says: {error}") from error
@@ -67,9 +69,10 @@ def read_parquet(folder: Path, exported: Exported, dataset: Dataset) -> Cut:
 
 def _same_data(folder: Path, exported: Exported, dataset: Dataset) -> list[str]:
     """Nothing for the same data, a note where texts alone differ, an error for other events."""
-    then, now = exported.dataset, origin_of(dataset)
-    if now.identity == then.identity:
+    then = exported.dataset
+    if dataset.identity == then.identity:
         return []
+    now = origin_of(dataset)
     if now.events_sha256 == then.events_sha256:
         return ["the texts of the items are those of the export: the data set has others now, for the same events"]
     found = [
@@ -82,6 +85,8 @@ def _same_data(folder: Path, exported: Exported, dataset: Dataset) -> list[str]:
         if before != after
     ]
     for kind, known in (("user", dataset.interactions["user_id"].unique()), ("item", dataset.items["item_id"])):
+        if exported.also_read:
+            break  # The split's users and items are those of several data sets.
         listed = pl.read_parquet(folder / f"{kind}s.parquet")[f"{kind}_id"]
         gone, new = (a.filter(~a.is_in(b.implode())).sort() for a, b in ((listed, known), (known, listed)))
         for ids, where in ((gone, "the split but not in the data"), (new, "the data but not in the split")):
@@ -116,15 +121,6 @@ def _events(tables: Tables, exported: Exported) -> tuple[Events, NDArray[np.bool
         repeats=kind.repeats,
     )
     return events, (role == "training.parquet").to_numpy(), (role == "validation.parquet").to_numpy()
-
-
-def _texts(dataset: Dataset, exported: Exported, events: Events) -> Reviews | None:
-    """Reviews of ``events``; ``None`` where these are not just the data set's (two domains, say)."""
-    if dataset.reviews is None or len(events) != dataset.interactions.height:
-        return None
-    ordered = order_events(dataset, exported.split_seed)
-    same = np.array_equal(ordered.user, events.user) and np.array_equal(ordered.item, events.item)
-    return ordered.reviews if same else None
 
 
 def _held_out(tables: Tables, exported: Exported) -> list[HeldOut]:
@@ -165,7 +161,7 @@ def _all_pairs(
         rows, where = of_set.get(asked.set, tables["pairs.parquet"].clear()), f"pairs.parquet, set {asked.set}"
         user = users.of(rows["user_id"], where)
         reviews = None
-        if asked.reviewed and texts is not None:
+        if asked.reviewed and texts is not None and not rows["place"].null_count():
             reviews = texts.take(np.searchsorted(events.user, user) + rows["place"].to_numpy())
         pairs = Pairs(
             user=user,

@@ -27,8 +27,9 @@ class Published(Protocol):
     ----------
     folder : str
         Either a complete export of ``bench split export`` (it has a ``split.json``), from which the very same sets are
-        made, or a folder with training, validation and test files as ``bench.splits.exchange.files`` reads them. Kept
-        as an absolute path; the identity of the split hashes the files, never the path.
+        made, or a folder with training, validation and test files as ``bench.splits.exchange.files`` reads them.
+        Relative to the working directory, kept as an absolute path; the identity of the split hashes the files, never
+        the path.
     """
 
     name: Literal["published"] = "published"
@@ -56,7 +57,7 @@ class Published(Protocol):
     def describe(self) -> str:
         """Which split, and where it comes from."""
         if self._is_export:
-            return f"imported split: {read_manifest(self._path).protocol}; imported"
+            return f"imported ({read_manifest(self._path, check=False).protocol})"
         return f"published split {self._path.name!r}"
 
     def identity(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def check_recbole(made: Made) -> None:
     DataError
     """
     column = pl.col("id")
-    wrong = column.str.contains(r'[\s\p{C}"]') | column.is_in(_NOT_A_VALUE) | (column == "[PAD]")
+    wrong = column.str.contains(r'[\s\p{Cc}"]') | column.is_in(_NOT_A_VALUE) | (column == "[PAD]")
     because = "RecBole splits at spaces and tabs, drops quotes, and takes words like NA for missing values"
     refuse_ids(made, wrong, "RecBole files", because)
 
@@ -88,14 +88,14 @@ def write_recbole(made: Made, folder: Path) -> list[str]:
     return lost
 
 
-Written = Mapping[Part, Sequence[str]]
+Written = Mapping[Part, list[str]]
 """Part -> the middle words of the names of its files, the most general first."""
 
 
 def _general(made: Made, place: Path) -> tuple[Written, list[str]]:
     """One file a part and quadrant: what is shown, and among which items is ranked, makes no difference."""
     _write_events(made, np.flatnonzero(made.cut.training), place / f"{made.name}.train.inter")
-    names = dict[Part, list[str]](valid=[], test=[])
+    names: dict[Part, list[str]] = {"valid": [], "test": []}
     done: dict[tuple[Part, str], HeldOut] = {}
     for held in made.split.held_out:
         done.setdefault((held.part, held.quadrant), held)
@@ -135,7 +135,7 @@ def _sequential(made: Made, place: Path) -> tuple[Written, list[str]]:
     user, before, answer = _prefixes(training.sequences, training.user)
     cut_short = int(np.count_nonzero(training.sequences.lengths > LONGEST + 1))
     _write_prefixes(made, user, before, answer, place / f"{made.name}.train.inter")
-    names = dict[Part, list[str]](valid=[], test=[])
+    names: dict[Part, list[str]] = {"valid": [], "test": []}
     done: dict[tuple[Part, str], HeldOut] = {}
     for held in made.split.held_out:
         done.setdefault((held.part, slug_of(held, pool=False)), held)
@@ -185,21 +185,23 @@ def _write_items(made: Made, place: Path) -> list[str]:
     ]
     if not has:
         return []
-    tidy = pl.element().str.replace_all(r'[\s\p{C}"]+', "_")
+    tidy = pl.element().str.replace_all(r'[\s\p{Cc}"]+', "_")
     texts = {
-        "title": pl.col("title").str.replace_all('"', "'").str.replace_all(r"[\s\p{C}]+", " ").str.strip_chars(),
+        "title": pl.col("title").str.replace_all('"', "'").str.replace_all(r"[\s\p{Cc}]+", " ").str.strip_chars(),
         # A category is one token, however many words it has.
         "categories": pl.col("categories").list.eval(tidy).list.join(" "),
     }
-    table = known.select(
-        pl.col("item_id").alias("item_id:token"), *(texts[name].alias(f"{name}:token_seq") for name in has)
-    )
-    gaps = pl.selectors.ends_with(":token_seq")
-    filled = table.with_columns(
-        pl.when(gaps.is_in(_NOT_A_VALUE) | gaps.is_null()).then(pl.lit(_GAP)).otherwise(gaps).name.keep()
-    )
-    _write(filled, place / f"{made.name}.item")
+    columns = [_filled(texts[name]).alias(f"{name}:token_seq") for name in has]
+    table = known.select(pl.col("item_id").alias("item_id:token"), *columns)
+    _write(table, place / f"{made.name}.item")
     return ["item_id", *has]
+
+
+def _filled(text: pl.Expr) -> pl.Expr:
+    """Make every text a value for RecBole: gaps get a word, and words it takes for gaps get brackets."""
+    bracketed = pl.concat_str(pl.lit("["), text, pl.lit("]"))
+    empty = text.fill_null("") == ""
+    return pl.when(empty).then(pl.lit(_GAP)).when(text.is_in(_NOT_A_VALUE)).then(bracketed).otherwise(text)
 
 
 def _write_config(made: Made, folder: Path, written: Written, items: list[str], *, sequential: bool) -> None:
@@ -229,7 +231,7 @@ def _write_config(made: Made, folder: Path, written: Written, items: list[str], 
             "ITEM_LIST_LENGTH_FIELD": "item_length",
             "LIST_SUFFIX": "_list",
             "MAX_ITEM_LIST_LENGTH": LONGEST,
-            # Cross-entropy, the default loss of these models, wants no negatives; RecBole's own default has one.
+            # Cross-entropy, the default loss of most of these models, wants no negatives; RecBole's default has one.
             "train_neg_sample_args": None,
         }
     others = [f"#   {name}" for names in (written["valid"], written["test"]) for name in names[1:]]

@@ -226,6 +226,27 @@ def test_repeated_pairs_are_told_apart_by_their_order(dataset: MakeDataset, tmp_
     same_sets(make_split(data, LeaveOneOut()).held_out, split.held_out)
 
 
+@pytest.mark.parametrize(
+    ("when", "notes"),
+    [
+        (pl.from_epoch("time"), []),
+        (pl.from_epoch("time").dt.to_string("%d %B %Y"), ["columns not read: time"]),
+        (pl.from_epoch("time") + pl.duration(days=1), ["3 of 3 times are not the data set's"]),
+    ],
+)
+def test_moments_are_understood_and_dates_in_words_left_alone(
+    dataset: MakeDataset, when: pl.Expr, notes: list[str], tmp_path: Path
+) -> None:
+    for part, rows in (("train", TRAIN), ("valid", VALID), ("test", TEST)):
+        table = pl.DataFrame(rows, schema=["user", "item", "rating", "time"], orient="row")
+        table.with_columns(when.alias("time")).write_parquet(tmp_path / f"{part}.parquet")
+    split = split_of(dataset(ROWS), tmp_path)
+    assert asked(split, "test")["u1"][0] == "d"
+    assert bool(notes) == (len(split.notes) > 1)
+    for said in notes:
+        assert any(said in note for note in split.notes)
+
+
 def test_columns_and_files_may_be_named(dataset: MakeDataset, tmp_path: Path) -> None:
     folder = tmp_path / "split"
     folder.mkdir()
@@ -310,6 +331,13 @@ def test_unreadable_files_are_data_errors(dataset: MakeDataset, name: str, conte
     (folder / name).write_bytes(content)
     with pytest.raises(DataError, match=name):
         split_of(dataset(ROWS), folder)
+
+
+def test_a_column_of_lists_is_a_data_error(dataset: MakeDataset, tmp_path: Path) -> None:
+    amazon(tmp_path, {"test": TEST})
+    pl.DataFrame({"user": [{"id": 1}], "item": ["a"]}).write_parquet(tmp_path / "train.parquet")
+    with pytest.raises(DataError, match=r"train.parquet, (column 'user'|row 1)"):
+        split_of(dataset(ROWS), tmp_path)
 
 
 def test_the_identity_follows_the_files(dataset: MakeDataset, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ PROTOCOLS = [
 ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     rows=st.lists(events, min_size=8, max_size=40, unique_by=lambda row: row[:2]),
     protocol=st.sampled_from(PROTOCOLS),
@@ -144,6 +144,14 @@ def test_events_of_two_data_sets_come_back_too(dataset: MakeDataset, random_rows
     assert back.items.height == 60
 
 
+def test_an_import_can_be_exported_again(dataset: MakeDataset, random_rows: list, tmp_path: Path) -> None:
+    data = dataset(random_rows)
+    original = export_split(data, ColdStart(), tmp_path / "one", seed=3).split
+    export_split(data, Published(folder=str(tmp_path / "one")), tmp_path / "two")
+    assert str(tmp_path) not in (tmp_path / "two" / "split.json").read_text()
+    assert_same_split(original, make_split(data, Published(folder=str(tmp_path / "two"))))
+
+
 def test_the_same_split_gives_the_same_bytes(dataset: MakeDataset, random_rows: list, tmp_path: Path) -> None:
     for name, rows in (("one", random_rows), ("two", random_rows[::-1])):
         export_split(dataset(rows), ColdStart(), tmp_path / name, formats=("parquet", "recbole", "trec"))
@@ -175,7 +183,7 @@ def test_known_content(dataset: MakeDataset, tmp_path: Path) -> None:
     ]
     said = json.loads((tmp_path / "split" / "split.json").read_text())
     assert said["dataset"]["identity"] == data.identity
-    assert said["settings"] == {"name": "leave-one-out"}
+    assert said["settings"] == {"name": "leave-one-out", "version": LeaveOneOut.version}
     assert said["files"]["training.parquet"] == file_sha256(tmp_path / "split" / "training.parquet")
 
 

@@ -192,6 +192,9 @@ def test_what_is_not_carried_is_said(
     assert "sampled candidates of test/warm-warm/sampled" in lost
     assert "labelled pairs (test/warm-warm/rating pairs)" in lost
     assert any("labelled pairs" in sentence for sentence in export.lost["trec"])
+    (items,) = (tmp_path / "split" / "recbole" / "general").glob("*/*.item")
+    assert "i1\tThe 'i1' of titles\tHair_Care NA" in items.read_text().splitlines()
+    assert "i0\t[none]\t[none]" in items.read_text().splitlines()
 
 
 @pytest.mark.parametrize("bad", ["a b", "a\tb", 'a"b', "NA", "null", "", "a\u2028b", "[PAD]"])
