@@ -13,11 +13,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data import Dataset, Ragged
+from bench.data import Dataset, Ragged, load_dataset
 from bench.data.hashing import file_sha256
 from bench.data.reviews import Reviews
 from bench.errors import DataError, UsageError
-from bench.splits import Clicks, ColdStart, LeaveOneOut, Protocol, RandomReviews, Split, Temporal, make_split
+from bench.splits import (
+    Clicks,
+    ColdStart,
+    CrossDomain,
+    LeaveOneOut,
+    Protocol,
+    RandomReviews,
+    Split,
+    Temporal,
+    make_split,
+)
 from bench.splits.exchange.export import export_split
 from bench.splits.exchange.published import Published
 
@@ -127,21 +137,19 @@ def test_review_texts_come_back_from_the_data(
     assert any("texts of reviews" in note for note in silent.notes)
 
 
-def test_events_of_two_data_sets_come_back_too(dataset: MakeDataset, random_rows: list, tmp_path: Path) -> None:
-    class Joined(LeaveOneOut):
-        """Reads a second data set beside the one it is given."""
-
-        def cut(self, data: Dataset, seed: int):
-            other = dataset([(user, f"other {item}", rating, time) for user, item, rating, time in random_rows])
-            merged = replace(
-                data,
-                interactions=pl.concat([data.interactions, other.interactions]),
-                items=pl.concat([data.items, other.items]).sort("item_id"),
-            )
-            return replace(super().cut(merged, seed), also_read=(other.identity,))
-
-    back = round_trip(dataset(random_rows), Joined(), tmp_path / "split")
-    assert back.items.height == 60
+def test_events_of_two_data_sets_come_back_too(
+    make_card: Callable[..., Path], random_rows: list, tmp_path: Path
+) -> None:
+    others = [(user, f"other {item}", rating, time + 500) for user, item, rating, time in random_rows]
+    source = make_card(others, name="source")
+    target = load_dataset(make_card(random_rows, name="target"))
+    protocol = CrossDomain(source=str(source), shots=(0, 2))
+    back = round_trip(target, protocol, tmp_path / "split", seed=2)
+    assert set(back.training.items["item_id"]) == {row[1] for row in others}
+    assert str(tmp_path) not in (tmp_path / "split" / "split.json").read_text()
+    later = load_dataset(make_card(random_rows[:-4], name="target"))
+    with pytest.raises(DataError, match=r"events: .* then, .* now"):
+        make_split(later, Published(folder=str(tmp_path / "split")))
 
 
 def test_an_import_can_be_exported_again(dataset: MakeDataset, random_rows: list, tmp_path: Path) -> None:
