@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from bench.data.content import Block, Content
@@ -33,6 +34,8 @@ _ODD_ESCAPE = re.compile(rb"\\u(?:00[4-7]|[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c
 r"""An escaped letter, which may hide a key from counting, and the first half of a surrogate pair without the second."""
 _PLAIN_KEY = re.compile("[A-Za-z_]+")
 """Neither to be escaped in JSON nor in a pattern."""
+_BRACKETS = 500
+"""Before 2.1 polars overflowed the stack, which ends the process, where brackets are nested by the thousand."""
 _PYTHON_PARTS = re.compile(
     r"""((?:[^'"\\]++|'[^'"\\]*+')++)"""
     r"""|'(?:[^'\\]|\\.)*+'"""
@@ -107,11 +110,16 @@ def row_by_row(lines: Iterator[tuple[int, str]], rows: Rows, fields: Sequence[Fi
 def _at_once(block: Block, fields: Sequence[Field]) -> pl.DataFrame | None:
     """Read a block with polars; None if a single value may not be as it usually is."""
     data = block.data
-    if not all(field.at_once and _PLAIN_KEY.fullmatch(field.key) for field in fields) or _ODD_ESCAPE.search(data):
+    if not all(field.at_once and _PLAIN_KEY.fullmatch(field.key) for field in fields):
+        return None
+    if _ODD_ESCAPE.search(data) or _most_brackets(data) > _BRACKETS:
         return None
     try:
         table = pl.read_ndjson(data, schema={field.key: field.raw for field in fields})
-    except pl.exceptions.PolarsError:
+    except (
+        pl.exceptions.PolarsError,
+        RuntimeError,
+    ):  # before 1.30 or so errors of the parser had no class of their own
         return None
     # Polars passes over blank lines.
     if table.height != data.count(b"\n") + 1 or not _as_counted(data, table, fields):
@@ -124,20 +132,32 @@ def _at_once(block: Block, fields: Sequence[Field]) -> pl.DataFrame | None:
     return pl.DataFrame(columns)
 
 
+def _most_brackets(data: bytes) -> int:
+    """How many brackets and braces open on the line where most do."""
+    characters = np.frombuffer(data, np.uint8)
+    opening = np.flatnonzero((characters | 0x20) == ord("{"))  # the bit that "[" lacks
+    lines = np.searchsorted(np.flatnonzero(characters == ord("\n")), opening)
+    return int(np.bincount(lines, minlength=1).max())
+
+
 def _as_counted(data: bytes, table: pl.DataFrame, fields: Sequence[Field]) -> bool:
-    """Whether there are as many keys in the bytes as values in the table, and as many texts as values of text columns.
+    """Whether the bytes hold as many keys as the table has values, and before each a text or a number, as it should be.
 
     Inside a text a quotation mark is escaped, so that ``"key":`` is met only where a key ends, and it is met wherever
     the key stands; hence no count is too low, and where the sum over the keys is right, the count of each is.
     """
     characters = pl.Series([data], dtype=pl.Binary).cast(pl.String)
+    values = sum(table.height - table[field.key].null_count() for field in fields)
+    texts = [field.key for field in fields if field.raw == pl.String]
+    numbers = [field.key for field in fields if field.raw != pl.String]
+    typed = [_keys_before(some, first) for some, first in ((texts, '"'), (numbers, "[-0-9]")) if some]
+    patterns = (_keys_before(texts + numbers, ""), "|".join(typed))
+    return all(characters.str.count_matches(pattern)[0] == values for pattern in patterns)
 
-    def count(some: Sequence[Field], then: str) -> bool:
-        values = sum(table.height - table[field.key].null_count() for field in some)
-        pattern = f'"(?:{"|".join(field.key for field in some)})"[ \\t\\r]*:{then}'
-        return not some or int(characters.str.count_matches(pattern)[0]) == values
 
-    return count(fields, "") and count([field for field in fields if field.raw == pl.String], r'[ \t\r]*"')
+def _keys_before(some: Sequence[str], first: str) -> str:
+    """The pattern of any of the keys, the colon and the first character of its value."""
+    return f'"(?:{"|".join(some)})"[ \\t\\r]*:[ \\t\\r]*{first}'
 
 
 class _Twice(dict[str, object]):
