@@ -167,7 +167,7 @@ def load_measurements(
     -------
     pandas.DataFrame
         ``model``, ``label``, ``seed``, ``set``, ``request``, ``user_id``, ``item_id`` (the answer), ``above``,
-        ``tied``, ``candidates``, ``served`` (for ratings and clicks ``label``, ``predicted``, ``served``), and a
+        ``tied``, ``candidates``, ``served`` (for ratings and clicks ``actual``, ``predicted``, ``served``), and a
         column a metric; empty where a metric does not measure the task.
     """
     place = Store(Path(store))

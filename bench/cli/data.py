@@ -86,6 +86,7 @@ def add(
         str, typer.Option(help="seconds, milliseconds, iso, or a strptime pattern such as '%d.%m.%Y %H:%M'.")
     ] = "seconds",
     delimiter: Annotated[str | None, typer.Option(help="Between columns, where the header leaves it unclear.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of the text: utf-8 or latin-1.")] = "utf-8",
     items: Annotated[Path | None, typer.Option(help="A file of item texts.")] = None,
     item_columns: Annotated[
         str, typer.Option(help="Its columns, as item=sku,title=name,categories=tags; the item's own when left out.")
@@ -112,6 +113,7 @@ def add(
         text=text,
         time_format=time_format,
         delimiter=delimiter,
+        encoding=encoding,
         items=items,
         item_columns=_columns(item_columns),
         licence=licence,

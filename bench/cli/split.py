@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.options import _change as read_change
+from bench.cli.options import read_change
 from bench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from bench.runs.suite import Suite
     from bench.splits import Protocol, Split
 
-__all__ = ["app", "use_split"]
+__all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Look at a split, write it for other programs, use one that others made.")
 
@@ -105,23 +104,6 @@ def import_(
         f"\nto use it: bench run --suite quick --dataset {dataset} --split {folder}\n"
         f"or in a suite: dataset: {dataset}, protocol: {{name: published, folder: {folder}}}"
     )
-
-
-def use_split(suite: Suite, folder: Path | None) -> Suite:
-    """Put a split from a folder in the place of a suite's protocol; ``None`` changes nothing.
-
-    Raises
-    ------
-    UsageError
-        When there is no such folder.
-    """
-    if folder is None:
-        return suite
-    if not folder.is_dir():
-        raise UsageError(f"--split: no folder {folder}")
-    from bench.splits.exchange.published import Published
-
-    return suite.model_copy(update={"protocol": Published(folder=str(folder))})
 
 
 def _chosen(

@@ -131,7 +131,7 @@ class Reading(_Frozen):
     encoding : str
         Of text files.
     delimiter : str or None
-        Between the columns of a ``table``; by default what the file's name says (``.csv``, ``.tsv``).
+        Between the columns of a ``table``; by default what its header shows.
     time_format : str
         ``"seconds"`` or ``"milliseconds"`` since 1970, ``"iso"``, or a ``strptime`` pattern; times without a zone are
         UTC. Only for ``table``: the other readers know their format.

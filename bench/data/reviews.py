@@ -45,12 +45,15 @@ class Reviews:
 
     def frame(self) -> pl.DataFrame:
         """Read the texts: one row an event, in order; only wanted rows are held in memory."""
-        wanted = pl.Series("row", np.unique(self.rows), dtype=pl.UInt32)
-        found = (
-            pl.scan_parquet(self.path, row_index_name="row")
-            .select("row", *self.columns)
-            .filter(pl.col("row").is_in(wanted.implode()))
-            .collect(engine="streaming")
-            .sort("row")
-        )
-        return found[np.searchsorted(wanted.to_numpy(), self.rows)].select(self.columns)
+        import pyarrow.parquet as pq
+
+        wanted = np.unique(self.rows)
+        parts, start = [pl.DataFrame(schema=dict.fromkeys(self.columns, pl.String))], 0
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(columns=list(self.columns)):
+                first, last = np.searchsorted(wanted, [start, start + batch.num_rows])
+                if first < last:
+                    here = pl.DataFrame(pl.from_arrow(batch))
+                    parts.append(here.select(self.columns)[wanted[first:last] - start])
+                start += batch.num_rows
+        return pl.concat(parts)[np.searchsorted(wanted, self.rows)]

@@ -49,7 +49,7 @@ class Rated:
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """What a store keeps of each request."""
-        return {"label": self.label, "predicted": self.predicted, "served": self.served}
+        return {"actual": self.label, "predicted": self.predicted, "served": self.served}
 
     @classmethod
     def concatenate(cls, blocks: Iterable[Rated]) -> Self:
@@ -83,11 +83,11 @@ class PairMetric:
 
     def defined(self, measurements: pl.DataFrame) -> bool:
         """Whether the metric exists for these requests: an area under the curve needs clicks and non-clicks."""
-        return self.name != "AUC" or measurements["label"].n_unique() == 2
+        return self.name != "AUC" or measurements["actual"].n_unique() == 2
 
     def values(self, measurements: pl.DataFrame, *, expected: bool = False) -> Floats:
         """Value of each request of a stored prediction; ``expected`` changes nothing here."""
-        label, predicted, served = (measurements[column].to_numpy() for column in ("label", "predicted", "served"))
+        label, predicted, served = (measurements[column].to_numpy() for column in ("actual", "predicted", "served"))
         return self.per_request(label, predicted, served)
 
     def per_request(

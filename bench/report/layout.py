@@ -10,6 +10,7 @@ from bench.report import notes, wording
 from bench.report.grid import NOTHING, Block, Cell, Grid, Mark, interval, number, p_value, percent, signed
 from bench.report.values import Model, Row, Table
 from bench.runs.plan import Plan
+from bench.tasks import Answers
 
 __all__ = ["detail", "main_tables", "shown_metrics"]
 
@@ -46,7 +47,7 @@ def _at_a_glance(tables: Sequence[Table]) -> list[Table]:
     """All test sets, but of cold users with cold items only the most shots, among the cold items."""
     both = [table.asked for table in tables if table.asked.quadrant == "cold-cold"]
     shots = max((asked.shots or 0 for asked in both), default=0)
-    pool = "cold" if any(asked.pool == "cold" for asked in both) else "all"
+    pool = "cold" if any(asked.pool == "cold" for asked in both) else both[0].pool if both else ""
     return [
         table
         for table in tables
@@ -68,7 +69,7 @@ def _main(plan: Plan, tables: Sequence[Table], absent: Sequence[str], *, leaves_
         model.name: (Cell(model.label), *(column.get(model.name, Cell("")) for column in columns)) for model in ordered
     }
     references = [row.model.label for table in tables for row in table.rows if row.model.name == table.reference.name]
-    said = notes.legend(primary, list(dict.fromkeys(references)))
+    said = notes.legend(primary, list(dict.fromkeys(references)), ranking=isinstance(asked[0].answers, Answers))
     untested = [heading for heading, table in zip(headings, tables, strict=True) if table.reference.name is None]
     if untested:
         said.append(f"Without a reference, and so untested: {'; '.join(untested)}.")
@@ -76,7 +77,7 @@ def _main(plan: Plan, tables: Sequence[Table], absent: Sequence[str], *, leaves_
         said.append("Both cold: the other k, and the ranking among all items, stand in the tables below.")
     said += [
         *notes.about_data(plan),
-        *notes.about_training(plan, [row for table in tables for row in table.rows]),
+        *notes.about_training(plan, tables),
         *absent,
     ]
     only = f" ({asked[0].task})" if len({one.task for one in asked}) == 1 else ""
@@ -115,10 +116,11 @@ def detail(plan: Plan, table: Table, absent: Sequence[str]) -> Grid:
         cells += [Cell(percent(row.coverage)), Cell(_seeds(row, plan, primary)), Cell(_converged(row.model))]
         filled[name] = tuple(cells)
 
-    said = [*notes.about_tests(plan, table), *notes.about_data(plan), *notes.about_training(plan, rows)]
+    said = [*notes.about_tests(plan, table), *notes.about_data(plan), *notes.about_training(plan, [table])]
     partial = [f"{row.model.label} {percent(row.coverage)}" for row in rows if 0 < row.coverage < 1]
     if partial:
-        said.append(f"Served in part, the unanswered requests counted as misses: {', '.join(partial)}.")
+        counted = "misses" if isinstance(table.asked.answers, Answers) else "the worst answer"
+        said.append(f"Served in part, the unanswered requests counted as {counted}: {', '.join(partial)}.")
     if table.asked.requests.candidates is not None:
         said.append(notes.SAMPLED)
     if table.absent:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from bench.report.collect import LEVEL, PERMUTATIONS, REPLICATES
 from bench.report.grid import NOTHING, count, number
-from bench.report.values import Model, Row, Table
+from bench.report.values import Model, Table
 from bench.runs.plan import Plan
+from bench.tasks import Answers
 
 __all__ = ["ALPHA", "SAMPLED", "about_data", "about_tests", "about_training", "absences", "legend"]
 
@@ -20,16 +21,17 @@ ALPHA = 0.05
 """Corrected p below which a difference is marked."""
 
 
-def legend(primary: str, references: Sequence[str]) -> list[str]:
+def legend(primary: str, references: Sequence[str], *, ranking: bool) -> list[str]:
     """How the main table is read."""
     chosen = ", ".join(references) or "none here"
+    unserved = "misses" if ranking else "the worst answer there is"
     return [
         f"{primary}, mean over the unit of inference; the tables below have the intervals and the other metrics.",
         f"Bold: best of the column. r: its reference, the classic model that is best on the matching validation set "
         f"({chosen}). + or -: better or worse than the reference, p < {ALPHA} by a paired randomisation test, "
         f"corrected (Holm) over the column. No mark: no difference was found.",
         "[43%]: share of the requests that the model can answer, where it is not all of them; the others count as "
-        f"misses. {NOTHING} [0%]: it can answer none. Empty: it does not do the task.",
+        f"{unserved}. {NOTHING} [0%]: it can answer none. Empty: it does not do the task.",
     ]
 
 
@@ -78,9 +80,9 @@ def about_tests(plan: Plan, table: Table) -> list[str]:
     ]
 
 
-def about_training(plan: Plan, rows: Sequence[Row]) -> list[str]:
-    """Seeds, tuning, convergence, coverage and ties."""
-    models = {row.model.name: row.model for row in rows}
+def about_training(plan: Plan, tables: Sequence[Table]) -> list[str]:
+    """Seeds, tuning, convergence, and ties where items are ranked."""
+    models = {row.model.name: row.model for table in tables for row in table.rows}
     seeds = ", ".join(map(str, plan.suite.seeds))
     notes = [
         f"Training seed{'s' if len(plan.suite.seeds) > 1 else ''} {seeds}. Untuned: every model runs with the settings "
@@ -94,7 +96,8 @@ def about_training(plan: Plan, rows: Sequence[Row]) -> list[str]:
     starved = [f"{model.label} (ended by {model.stopped})" for model in models.values() if not model.converged]
     if starved:
         notes.append(f"Not converged, more training may help: {', '.join(starved)}.")
-    notes.append("Ties count against the model: candidates scored as high as the answer stand above it.")
+    if any(isinstance(table.asked.answers, Answers) for table in tables):
+        notes.append("Ties count against the model: candidates scored as high as the answer stand above it.")
     return notes
 
 

@@ -13,7 +13,7 @@ import polars as pl
 from bench.metrics import Counts, Rated, parse
 from bench.models import Recommender, model_class
 from bench.runs.plan import Cell, Plan, make_plan, selected_on
-from bench.runs.predict import Validation, measure
+from bench.runs.predict import measure, validation
 from bench.runs.provenance import environment, timed
 from bench.runs.refit import refit
 from bench.runs.store import Store, read_json, write_json
@@ -63,7 +63,7 @@ def _fit(store: Store, plan: Plan, cell: Cell, job: Job, report: Report) -> Reco
     model = model_class(cell.entry.model)(cell.entry.parsed_settings(), device=job.device)
     metric, tasks = selected_on(suite, model.capabilities.tasks)
     sets = [asked for asked in plan.sets if asked.task in tasks]
-    validation = Validation(sets, parse(metric), k=suite.depth, limit=suite.validation_requests)
+    validate = validation(sets, parse(metric), k=suite.depth, limit=suite.validation_requests)
 
     def progress(done: int, total: int, note: str = "") -> None:
         report("fit", done, total, note)
@@ -71,7 +71,7 @@ def _fit(store: Store, plan: Plan, cell: Cell, job: Job, report: Report) -> Reco
     progress(0, 1)
     with timed() as cost:
         fitted = model.fit(
-            plan.split.training, validate=validation, budget=cell.entry.budget, seed=cell.seed, progress=progress
+            plan.split.training, validate=validate, budget=cell.entry.budget, seed=cell.seed, progress=progress
         )
         if suite.refit:
             fitted = refit(model, plan, fitted, budget=cell.entry.budget, seed=cell.seed, progress=progress)

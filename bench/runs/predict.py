@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from bench.data.hashing import stable_hash64
 from bench.data.ragged import Ragged
 from bench.errors import ModelError
 from bench.metrics import DEPTH, Counts, Metric, PairMetric, RankMetric, Rated, count_lists, count_scores
-from bench.models import Progress, Recommender
+from bench.models import Progress, Recommender, Validate
 from bench.tasks import Answers, Labels, RequestSet
 
-__all__ = ["Validation", "cannot_serve", "measure"]
+__all__ = ["cannot_serve", "measure", "validation"]
 
 BLOCK_CELLS = 8_000_000
 """Requests x candidates scored at once (32 MB of float32); results do not depend on it."""
@@ -109,36 +111,40 @@ def _unserved(empty: Counts, rows: int, asked: RequestSet) -> Counts:
     return Counts(zeros, zeros, candidates, np.zeros(rows, bool), Ragged.empty(rows), empty.top_scores)
 
 
-class Validation:
-    """The number models are selected by while they train: the mean over quadrants of a rank metric.
+def validation(sets: Iterable[RequestSet], metric: Metric, *, k: int, limit: int | None = None) -> Validate:
+    """Make the function that models are selected by while they train; it alone holds the validation answers.
 
-    Within a quadrant the validation sets (shots, pools) count alike; a request that is not served counts 0, the same
-    rule for every model. A set larger than ``limit`` is replaced by a draw that depends only on its identity. Labelled
-    pairs of all quadrants are taken together, since errors and areas are not means of parts; where lower is better,
-    the number is the metric's negative.
+    The number is the mean over quadrants of a rank metric. Within a quadrant the validation sets (shots, pools) count
+    alike; a request that is not served counts 0, the same rule for every model. A set larger than ``limit`` is
+    replaced by a draw that depends only on its identity. Labelled pairs of all quadrants are taken together, since
+    errors and areas are not means of parts; where lower is better, the number is the metric's negative.
     """
+    asked = [_draw(one, limit) for one in sets if one.part == "valid"]
 
-    def __init__(self, sets: list[RequestSet], metric: Metric, *, k: int, limit: int | None = None) -> None:
-        self.metric, self.k = metric, k
-        self.sets = [_draw(asked, limit) for asked in sets if asked.part == "valid"]
+    def validate(model: Recommender, /) -> float:
+        mine = [one for one in asked if one.task in model.capabilities.tasks]
+        found = [measure(model, one, k=k, depth=0) for one in mine]
+        return _pairs_number(metric, found) if isinstance(metric, PairMetric) else _rank_number(metric, mine, found)
 
-    def __call__(self, model: Recommender) -> float:
-        """Score ``model``; higher is better."""
-        by_quadrant: dict[tuple[str, str], list[float]] = {}
-        rated: list[Rated] = []
-        for asked in self.sets:
-            if asked.task in model.capabilities.tasks:
-                found = measure(model, asked, k=self.k, depth=0)
-                if isinstance(found, Rated):
-                    rated.append(found)
-                elif isinstance(self.metric, RankMetric):
-                    value = self.metric.per_request(found.above, found.tied, found.served).mean()
-                    by_quadrant.setdefault((asked.task, asked.quadrant), []).append(float(value))
-        if rated and isinstance(self.metric, PairMetric):
-            pairs = Rated.concatenate(rated)
-            value = self.metric.per_request(pairs.label, pairs.predicted, pairs.served).mean()
-            return float(value if self.metric.higher_is_better else -value)
-        return float(np.mean([np.mean(values) for values in by_quadrant.values()])) if by_quadrant else 0.0
+    return validate
+
+
+def _rank_number(metric: RankMetric, asked: list[RequestSet], found: list[Counts | Rated]) -> float:
+    by_quadrant: dict[tuple[str, str], list[float]] = {}
+    for one, counts in zip(asked, found, strict=True):
+        if isinstance(counts, Counts):
+            value = metric.per_request(counts.above, counts.tied, counts.served).mean()
+            by_quadrant.setdefault((one.task, one.quadrant), []).append(float(value))
+    return float(np.mean([np.mean(values) for values in by_quadrant.values()])) if by_quadrant else 0.0
+
+
+def _pairs_number(metric: PairMetric, found: list[Counts | Rated]) -> float:
+    rated = [one for one in found if isinstance(one, Rated)]
+    if not rated:
+        return 0.0
+    pairs = Rated.concatenate(rated)
+    value = float(metric.per_request(pairs.label, pairs.predicted, pairs.served).mean())
+    return value if metric.higher_is_better else -value
 
 
 def _draw(asked: RequestSet, limit: int | None) -> RequestSet:

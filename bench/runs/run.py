@@ -65,6 +65,7 @@ def run(
     models: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     changes: Mapping[str, Any] | None = None,
+    split: str | Path | None = None,
     store: str | Path = "results/runs",
     results: str | Path = "results",
     device: str = "cpu",
@@ -77,8 +78,8 @@ def run(
     ----------
     suite : str or Suite
         A shipped suite's name, a YAML file, or a suite.
-    dataset, models, seeds, changes
-        As ``--dataset``, ``--models``, ``--seeds`` and ``--set``.
+    dataset, models, seeds, changes, split
+        As ``--dataset``, ``--models``, ``--seeds``, ``--set`` and ``--split``.
     store, results : path
         Where runs are kept and tables are written.
     device : str
@@ -98,6 +99,7 @@ def run(
         models=None if models is None else list(models),
         seeds=None if seeds is None else list(seeds),
         changes=dict(changes or {}),
+        split=None if split is None else Path(split),
     )
     return execute(
         chosen,

@@ -150,8 +150,11 @@ class Suite(BaseModel):
         models: list[str] | None = None,
         seeds: list[int] | None = None,
         changes: dict[str, Any] | None = None,
+        split: Path | None = None,
     ) -> Suite:
         """Replace the dataset, keep only some models (or add any installed one), set seeds, change settings.
+
+        ``split``: a folder that holds a split to use instead of the protocol (``bench.splits.exchange``).
 
         ``changes`` maps dotted keys to values: ``sasrec.hidden_size`` (a model's setting), ``sasrec.budget.patience``,
         ``protocol.test_users``, ``split_seed``, ``validation_requests``, ``refit``.
@@ -169,6 +172,10 @@ class Suite(BaseModel):
         if models is not None:
             entries = {entry["name"]: entry for entry in raw["models"]}
             raw["models"] = [entries[name] if name in entries else self._installed(name) for name in models]
+        if split is not None:
+            if not split.is_dir():
+                raise UsageError(f"no folder {split} to take a split from")
+            raw["protocol"] = {"name": "published", "folder": str(split)}
         for key, value in (changes or {}).items():
             _change(raw, key, value)
         return _validate(raw, self.name)

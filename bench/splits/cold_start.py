@@ -27,6 +27,7 @@ from bench.data.hashing import mix64
 from bench.data.ragged import Ragged
 from bench.errors import DataError
 from bench.splits.events import Events, order_events
+from bench.splits.history import before, items_at
 from bench.splits.leave_one_out import last_two
 from bench.splits.protocol import Protocol
 from bench.splits.split import Cut, HeldOut, Part, exclude_union
@@ -78,23 +79,6 @@ def _draw(hashes: NDArray[np.uint64], seed: int, salt: int, test: float, valid: 
     return {"test": rank < first, "valid": (rank >= first) & (rank < second), "warm": rank >= second}
 
 
-def _before(events: Events, targets: NDArray[np.int64], pool: NDArray[np.bool_], *, strictly: bool = False) -> Ragged:
-    """Items of the target's user before each target, among the events under ``pool``, oldest first.
-
-    With ``strictly``, an event in the same second as the target is not before it.
-    """
-    where = np.flatnonzero(pool)
-    user_start = np.searchsorted(events.user, events.user[targets])
-    start, stop = np.searchsorted(where, user_start), np.searchsorted(where, targets)
-    lengths = stop - start
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    position = where[np.repeat(start, lengths) + within]
-    rows = Ragged.from_lengths(lengths, events.item[position])
-    if strictly and events.time is not None:
-        rows = rows.keep(events.time[position] < np.repeat(events.time[targets], lengths))
-    return rows
-
-
 def _last_of_each_user(events: Events, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     where = np.flatnonzero(mask)
     users = events.user[where]
@@ -121,8 +105,8 @@ def _cut(events: Events, spec: ColdStart, seed: int) -> Cut:
     def add_cold_user(
         part: Part, quadrant: str, targets: NDArray[np.int64], pools: dict[str, NDArray[np.int32]]
     ) -> None:
-        met = exclude_union(_before(events, targets, anything))
-        warm_before = _before(events, targets, warm_item)
+        met = exclude_union(items_at(events, before(events, targets, anything)))
+        warm_before = items_at(events, before(events, targets, warm_item))
         for shots in spec.shots:
             for pool, candidates in pools.items():
                 held.append(
@@ -151,12 +135,12 @@ def _cut(events: Events, spec: ColdStart, seed: int) -> Cut:
         targets = np.flatnonzero(warm_user & cold_item)
         # A validation request shows nothing that a test asks for.
         visible = anything if part == "test" else ~two.last
-        history = _before(events, targets, warm_item & visible, strictly=True)
+        history = items_at(events, before(events, targets, warm_item & visible, strictly=True))
         answerable = np.flatnonzero(history.lengths > 0)
         targets, history = targets[answerable], history.take(answerable)
         # A model has learned from the user's later warm events too: they are no candidates either.
         learned = Ragged.from_lengths(*_rows_of(events, two.training, events.user[targets]))
-        met = exclude_union(_before(events, targets, visible, strictly=True), learned)
+        met = exclude_union(items_at(events, before(events, targets, visible, strictly=True)), learned)
         for pool, candidates in pools.items():
             held.append(
                 HeldOut(

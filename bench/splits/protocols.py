@@ -10,6 +10,7 @@ from bench.data import Dataset
 from bench.errors import DataError
 from bench.splits.cold_start import ColdStart
 from bench.splits.cross_domain import CrossDomain
+from bench.splits.exchange.published import Published
 from bench.splits.leave_one_out import LeaveOneOut
 from bench.splits.protocol import Protocol
 from bench.splits.random_reviews import RandomReviews
@@ -18,7 +19,9 @@ from bench.splits.temporal import Temporal
 
 __all__ = ["AnyProtocol", "make_split"]
 
-AnyProtocol = Annotated[LeaveOneOut | ColdStart | Temporal | RandomReviews | CrossDomain, Field(discriminator="name")]
+AnyProtocol = Annotated[
+    LeaveOneOut | ColdStart | Temporal | RandomReviews | CrossDomain | Published, Field(discriminator="name")
+]
 
 
 def make_split(dataset: Dataset, protocol: Protocol, *, seed: int = 0, refit: bool = False) -> Split:

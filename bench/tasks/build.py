@@ -125,7 +125,8 @@ def _pairs(split: Split, held: HeldOutPairs, task: TaskName) -> RequestSet:
         quadrant=held.quadrant,
         shots=None,
         pool="pairs",
-        unit=held.unit,
+        # Errors and areas are taken over all pairs, not first within users: that is what the literature reports.
+        unit="pooled user" if held.unit == "user" else held.unit,
         requests=requests,
         answers=Labels(pairs.label),
         identity=digest([split.identity, task, TASKS[task], held.part, held.quadrant, None, "pairs"]),

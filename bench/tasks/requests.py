@@ -153,7 +153,8 @@ class RequestSet:
         Which items are ranked: ``"all"``, ``"warm"``, ``"cold"`` or ``"sampled"`` (the answer and a stored draw);
         ``"pairs"`` where each request is about one item.
     unit : str
-        What may be resampled (DESIGN: unit of inference): ``"user"`` or ``"user x item"``.
+        What may be resampled (DESIGN: unit of inference): ``"user"``, ``"pooled user"`` (labelled pairs: whole
+        users are resampled, pairs count alike) or ``"user x item"``.
     requests : Requests
     answers : Answers or Labels
         ``Labels`` for ratings and clicks.
@@ -166,7 +167,7 @@ class RequestSet:
     quadrant: str
     shots: int | None
     pool: str
-    unit: Literal["user", "user x item"]
+    unit: Literal["user", "pooled user", "user x item"]
     requests: Requests
     answers: Answers | Labels
     identity: str

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from bench.cli import main
-from bench.cli.split import use_split
 from bench.data import load_dataset
 from bench.errors import UsageError
 from bench.runs.suite import load_suite
@@ -90,13 +89,12 @@ def test_a_suite_can_use_an_imported_split(bench: Bench, card: str, tmp_path: Pa
         bench("export", "--dataset", card, "--protocol", "leave-one-out", "--to", str(tmp_path / "out")).returncode == 0
     )
     suite = load_suite("quick")
-    assert use_split(suite, None) is suite
-    changed = use_split(suite, tmp_path / "out")
+    changed = suite.narrowed(split=tmp_path / "out")
     assert changed.protocol == Published(folder=str(tmp_path / "out"))
     assert changed.models == suite.models
     assert "leave-one-out" in make_split(load_dataset(card), changed.protocol).protocol
-    with pytest.raises(UsageError, match="--split: no folder"):
-        use_split(suite, tmp_path / "none")
+    with pytest.raises(UsageError, match="no folder"):
+        suite.narrowed(split=tmp_path / "none")
 
 
 def test_published_files_are_described_with_their_defects(bench: Bench, card: str, tmp_path: Path) -> None:

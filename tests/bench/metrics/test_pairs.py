@@ -73,7 +73,7 @@ def test_a_certain_mistake_is_bounded():
 
 @pytest.mark.parametrize(("label", "said"), [([1, 1], "only clicks"), ([0, 0], "only non-clicks")])
 def test_an_area_needs_both_kinds(label, said):
-    frame = pl.DataFrame({"label": label, "predicted": [0.5, 0.6], "served": [True, True]})
+    frame = pl.DataFrame({"actual": label, "predicted": [0.5, 0.6], "served": [True, True]})
     assert not parse("AUC").defined(frame)
     assert parse("LogLoss").defined(frame)
     with pytest.raises(DataError, match=said):

@@ -27,7 +27,9 @@ ROWS = [
 def go(make_card: Callable[..., Path], tmp_path: Path) -> Callable[[str], Outcome]:
     def start(text: str) -> Outcome:
         path = tmp_path / "suite.yaml"
-        models = "[popularity, {name: mean, model: means, settings: {of: all}}, {name: items, model: means, settings: {of: items}}]"
+        kinds = {"mean": "all", "items": "items"}
+        means = [f"{{name: {name}, model: means, settings: {{of: {of}}}}}" for name, of in kinds.items()]
+        models = f"[popularity, {means[0]}, {means[1]}]"
         path.write_text(f"{{name: tiny, description: x, dataset: '{make_card(ROWS)}', models: {models}, {text}}}")
         return run(load_suite(str(path)), store=tmp_path / "runs", results=tmp_path / "results")
 
@@ -45,7 +47,7 @@ def test_ratings(go: Callable[[str], Outcome], tmp_path: Path) -> None:
     }
     table = pl.read_csv(outcome.folder / "table.csv")
     for name, frame in stored.items():
-        error = (frame["predicted"] - frame["label"]).to_numpy()
+        error = (frame["predicted"] - frame["actual"]).to_numpy()
         of = table.filter(pl.col("model") == name)
         assert of.filter(metric="RMSE")["mean"].item() == pytest.approx(np.sqrt((error**2).mean()), rel=1e-6)
         assert of.filter(metric="MAE")["mean"].item() == pytest.approx(np.abs(error).mean(), rel=1e-6)
@@ -53,7 +55,7 @@ def test_ratings(go: Callable[[str], Outcome], tmp_path: Path) -> None:
     # The labels are the held-out stars.
     last = {user: rating for user, _, rating, _ in sorted(ROWS, key=lambda row: row[3])}
     frame = stored["mean"]
-    assert dict(zip(frame["user_id"], frame["label"], strict=True)) == last
+    assert dict(zip(frame["user_id"], frame["actual"], strict=True)) == last
     said = (outcome.folder / "table.md").read_text()
     assert "**" in said
     assert "every request counts alike" in said

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from bench.data import Dataset, Ragged, load_dataset
 from bench.metrics import parse
 from bench.models import Budget, Capabilities, FitReport, RankedLists, Recommender, Requests, Training
-from bench.runs.predict import Validation, measure
+from bench.runs.predict import measure, validation
 from bench.splits import (
     Clicks,
     ColdStart,
@@ -404,7 +404,7 @@ def test_no_answer_is_reachable_from_what_a_model_is_handed(
     sets = request_sets(split, tasks)
     ranked = [asked for asked in sets if not _pairs(asked) and asked.requests.candidates is None]
     model = spy()
-    validate = Validation(ranked, parse("NDCG@10"), k=10)
+    validate = validation(ranked, parse("NDCG@10"), k=10)
     model.fit(split.training, validate=validate, budget=Budget(), seed=0, progress=lambda *_: None)
     for asked in ranked:
         measure(model, asked, k=10)
