@@ -14,13 +14,25 @@ import polars as pl
 
 from bench.data.readers import text
 
-__all__ = ["Field", "Identity", "Milliseconds", "Moment", "Prose", "Rating", "Seconds", "Unreadable", "whole_text"]
+__all__ = [
+    "Field",
+    "Identity",
+    "Milliseconds",
+    "Moment",
+    "Prose",
+    "Rating",
+    "Seconds",
+    "Unreadable",
+    "shown",
+    "whole_text",
+]
 
 _BLANK = r"^[\s\x1c-\x1f]*$"
 """What ``str.strip`` leaves nothing of; the regular expressions of polars do not count the last four."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 _MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9]$"
 _DAY_OR_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9]{2}:[0-9]{2}:[0-9]{2})?")
+_SHOWN = 80
 _EXACT_FLOAT = 2**53
 """From here on a float no longer tells neighbouring integers apart."""
 _INT64 = 2**63
@@ -97,7 +109,7 @@ class Identity(Field):
         if raw is None:
             raise self.wrong("empty id", "missing")
         if not isinstance(raw, str):
-            raise self.wrong("id is not a text", f"{text.shown(raw)} is not a text, as an id must be")
+            raise self.wrong("id is not a text", f"{shown(raw)} is not a text, as an id must be")
         if not raw.strip():
             raise self.wrong("empty id", "empty id")
         return whole_text(self, raw)
@@ -121,7 +133,7 @@ class Rating(Field):
         except OverflowError:
             single = float("nan")
         if single - single != 0:  # NaN or infinite
-            problem = "missing" if raw is None else f"{text.shown(raw)} is not a finite number"
+            problem = "missing" if raw is None else f"{shown(raw)} is not a finite number"
             raise self.wrong("rating is not a finite number", problem)
         return single
 
@@ -142,7 +154,7 @@ class Seconds(Field):
         if isinstance(found, float):
             found = int(found) if found.is_integer() and abs(found) < _EXACT_FLOAT else None
         if found is None or abs(found) >= _INT64:
-            problem = "missing" if raw is None else f"{text.shown(raw)} is not {self.unit}"
+            problem = "missing" if raw is None else f"{shown(raw)} is not {self.unit}"
             raise self.wrong(f"time is not {self.unit}", problem)
         if found < 0:
             raise self.wrong("negative time", f"negative time {found}")
@@ -189,10 +201,10 @@ class Moment(Field):
             except ValueError:
                 moment = None
         if moment is None:
-            problem = "missing" if raw is None else f"{text.shown(raw)} is not a time YYYY-MM-DD HH:MM:SS"
+            problem = "missing" if raw is None else f"{shown(raw)} is not a time YYYY-MM-DD HH:MM:SS"
             raise self.wrong("time is not YYYY-MM-DD HH:MM:SS", problem)
         if moment.year < 1970:
-            raise self.wrong("negative time", f"{text.shown(raw)} is before 1970")
+            raise self.wrong("negative time", f"{shown(raw)} is before 1970")
         return int(moment.timestamp())
 
     def _column(self, raw: pl.Series) -> pl.Series | None:
@@ -209,7 +221,7 @@ class Prose(Field):
         if raw is None:
             return None
         if not isinstance(raw, str):
-            raise self.wrong(f"{self.name} is not a text", f"{text.shown(raw)} is not a text")
+            raise self.wrong(f"{self.name} is not a text", f"{shown(raw)} is not a text")
         return text.prose(whole_text(self, raw)) or None
 
     def _column(self, raw: pl.Series) -> pl.Series | None:
@@ -220,13 +232,24 @@ class Prose(Field):
         return raw.clone().scatter(touched, prose)
 
 
+def shown(raw: object) -> str:
+    """A value as a message shows it: on one line, and not endless."""
+    if raw is None or isinstance(raw, str):
+        return text.shown(raw)
+    try:
+        written = repr(raw)
+    except (ValueError, RecursionError):  # thousands of digits; nested deeply
+        return f"a value too large to show ({type(raw).__name__})"
+    return written if len(written) <= _SHOWN else f"{written[:_SHOWN]}..."
+
+
 def whole_text(field: Field, raw: str) -> str:
     r"""Refuse a text with half a surrogate pair (``\ud83d`` alone), which is no character and cannot be stored."""
     if not raw.isascii():
         try:
             raw.encode()
         except UnicodeEncodeError as error:
-            raise field.wrong("half a surrogate pair", f"{text.shown(raw)} holds half a surrogate pair") from error
+            raise field.wrong("half a surrogate pair", f"{shown(raw)} holds half a surrogate pair") from error
     return raw
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from bench.data.readers import text
-from bench.data.readers.fields import Field, whole_text
+from bench.data.readers.fields import Field, shown, whole_text
 
 __all__ = ["Categories", "Description", "Name", "Price"]
 
@@ -50,11 +50,11 @@ class Categories(Field):
             paths = raw if any(isinstance(entry, list) for entry in raw) else [raw]
             for path in paths:
                 if not isinstance(path, list):
-                    raise self.wrong(reason, f"{text.shown(path)} stands among paths of names")
+                    raise self.wrong(reason, f"{shown(path)} stands among paths of names")
                 names = [_text(self, name, reason) for name in path]
                 yield from names[1:] if len(names) > 1 and self.separator is None else names
         elif raw is not None:
-            raise self.wrong(reason, f"{text.shown(raw)} is neither a list of names nor of paths of names")
+            raise self.wrong(reason, f"{shown(raw)} is neither a list of names nor of paths of names")
 
 
 class Price(Field):
@@ -66,7 +66,7 @@ class Price(Field):
         if raw is None:
             return None
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
-            raise self.wrong("price is not a number or a text", f"{text.shown(raw)} is neither a number nor a text")
+            raise self.wrong("price is not a number or a text", f"{shown(raw)} is neither a number nor a text")
         if isinstance(raw, str):
             plain = _PRICE.fullmatch(raw.strip())
             if plain is None or len(raw) > 30:
@@ -89,5 +89,5 @@ class Description(Field):
 
 def _text(field: Field, raw: object, reason: str) -> str:
     if not isinstance(raw, str):
-        raise field.wrong(reason, f"{text.shown(raw)} is not a text")
+        raise field.wrong(reason, f"{shown(raw)} is not a text")
     return whole_text(field, raw)

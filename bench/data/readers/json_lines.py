@@ -20,9 +20,8 @@ import numpy as np
 import polars as pl
 
 from bench.data.content import Block, Content
-from bench.data.readers import text
 from bench.data.readers.base import Ask, Rows
-from bench.data.readers.fields import Field, Unreadable
+from bench.data.readers.fields import Field, Unreadable, shown
 from bench.errors import DataError
 
 __all__ = ["Parse", "json_record", "keys", "literal_record", "read_block", "read_rows", "row_by_row"]
@@ -116,10 +115,8 @@ def _at_once(block: Block, fields: Sequence[Field]) -> pl.DataFrame | None:
         return None
     try:
         table = pl.read_ndjson(data, schema={field.key: field.raw for field in fields})
-    except (
-        pl.exceptions.PolarsError,
-        RuntimeError,
-    ):  # before 1.30 or so errors of the parser had no class of their own
+    # Of old, errors of the parser had no class of their own.
+    except (pl.exceptions.PolarsError, RuntimeError):
         return None
     # Polars passes over blank lines.
     if table.height != data.count(b"\n") + 1 or not _as_counted(data, table, fields):
@@ -213,7 +210,7 @@ def literal_record(line: str) -> Mapping[str, object]:
 
 def _is_object(record: object) -> Mapping[str, object]:
     if not isinstance(record, dict):
-        raise Unreadable("not an object", f"{text.shown(record)} is not an object of keys and values")
+        raise Unreadable("not an object", f"{shown(record)} is not an object of keys and values")
     return record
 
 

@@ -363,6 +363,10 @@ class TestTables2023:
             assert parts.equals(whole)
             assert rows.read == 200
 
+    def test_a_header_alone(self, tmp_path: Path) -> None:
+        table, rows = read(amazon_2023.read_interactions, write(tmp_path / "r.csv", [self.HEADER]))
+        assert (table.height, rows.read) == (0, 0)
+
     def test_a_header_without_the_columns(self, tmp_path: Path) -> None:
         path = write(tmp_path / "r.csv", ["user,item,rating,timestamp", "u,i,5,1588687728999"])
         with pytest.raises(DataError, match="row 1: column 'user_id' is missing"):

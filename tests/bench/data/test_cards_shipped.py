@@ -99,7 +99,7 @@ def test_amazon_2023_takes_any_category() -> None:
     assert all("meta_Musical_Instruments.jsonl" in url for url in card.files.items.url)
     assert load_card("amazon-2023").title == "Amazon All_Beauty (2023)"
     for wrong in ("../x", "Video Games", "_", "Books_", "a/b", "Books2"):
-        with pytest.raises(UsageError, match="does not fit the pattern|no dataset card at"):
+        with pytest.raises(UsageError, match=r"does not fit the pattern|no dataset card at"):
             load_card(f"amazon-2023:{wrong}")
 
 

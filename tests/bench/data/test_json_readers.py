@@ -434,6 +434,21 @@ class TestPythonLiterals:
         with pytest.raises(DataError, match="row 1, column 'asin': stands twice in the object"):
             read(amazon_2014.read_items, content)
 
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            ("0x" + "f" * 5000, "a value too large to show (int) is not a whole number of seconds"),
+            ("(" * 3 + "1," * 90_000 + ")" * 3, "1, 1, 1, 1, 1, 1, 1"),
+            ("[" * 150 + "]" * 150, "[[[[[[[["),
+        ],
+    )
+    def test_monstrous_values_are_shown_in_part(self, value: str, said: str, tmp_path: Path) -> None:
+        written = f"{{'reviewerID': 'U', 'asin': '1', 'overall': 5, 'unixReviewTime': {value}}}"
+        with pytest.raises(DataError, match="row 1, column 'unixReviewTime': ") as caught:
+            read(amazon_2014.read_interactions, content_of(tmp_path / "r.json", [written]))
+        assert said in str(caught.value)
+        assert len(str(caught.value)) < 400
+
     def test_only_2014_has_them(self, tmp_path: Path) -> None:
         for reader in (amazon_2018, amazon_2023, yelp):
             content = content_of(tmp_path / "meta.json", ["{'asin': '1'}"])
