@@ -44,9 +44,9 @@ def canonical(events: pl.DataFrame) -> pl.DataFrame:
     )
     if (order[1:] < order[:-1]).any():
         table, user = table[order], user[order]
-    known = table["position"].is_not_null()
-    if not known.any():
+    if table["position"].null_count() == table.height:
         return table
+    known = table["position"].is_not_null()
     within = np.arange(len(user)) - np.searchsorted(user, user)
     return table.with_columns(pl.when(known).then(pl.Series(within, dtype=pl.Int64)).alias("position"))
 

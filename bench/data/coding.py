@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from bench.data.sorting import blocks
 
-__all__ = ["encode", "number_ids", "one_row_each", "rank_ids"]
+__all__ = ["distinct_ids", "encode", "number_ids", "rank_ids"]
 
 _MOST_SLOT_BITS = 22
+_HASHED = 1 << 20
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def encode(ids: pl.Series) -> tuple[NDArray[np.int32], int]:
@@ -35,41 +35,33 @@ def encode(ids: pl.Series) -> tuple[NDArray[np.int32], int]:
     count : int
         Codes go from 0 to ``count - 1``, each used at least once.
     """
-    codes = np.empty(len(ids), np.int32)
     bits = min(_MOST_SLOT_BITS, (2 * len(ids)).bit_length())
-    rows: NDArray[np.uint32] | None = None
-    count = attempt = 0
-    while rows is None or len(rows):
+    shift = np.uint64(64 - bits)
+    name, slot = np.empty(len(ids), np.uint64), np.empty(len(ids), np.int32)
+    for block in blocks(len(ids), _HASHED):
+        name[block] = ids[block].hash(0).to_numpy()
+        slot[block] = ids[block].hash(1).to_numpy() >> shift
+    codes, count = slot, 0
+    rows: NDArray[np.intp] | None = None
+    while len(name):
         table, taken = np.zeros(1 << bits, np.uint64), np.zeros(1 << bits, bool)
-        for _, name, slot in _hashed(ids, rows, attempt, bits):
-            table[slot], taken[slot] = name, True
+        for block in blocks(len(name)):
+            table[slot[block]], taken[slot[block]] = name[block], True
         number = np.cumsum(taken, dtype=np.int32)
         number += count - 1
-        lost = [np.empty(0, np.uint32)]
-        for at, name, slot in _hashed(ids, rows, attempt, bits):
-            codes[at] = number[slot]
-            out = np.flatnonzero(table[slot] != name)
-            lost.append((out + at.start).astype(np.uint32) if isinstance(at, slice) else at[out])
-        rows, count, attempt = np.concatenate(lost), int(number[-1]) + 1, attempt + 1
+        count = int(number[-1]) + 1
+        lost, keys = [], []
+        for block in blocks(len(name)):
+            at = slot[block].copy()
+            codes[block if rows is None else rows[block]] = number[at]
+            out = np.flatnonzero(table[at] != name[block])
+            lost.append(out + block.start)
+            # Not of the name alone, so that ids of one name and two slots stay apart.
+            keys.append((name[block][out] ^ (at[out].astype(np.uint64) << shift)) * _ODD)
+        again = np.concatenate(lost)
+        rows = again if rows is None else rows[again]
+        name, slot = name[again], (np.concatenate(keys) >> shift).astype(np.int32)
     return codes, count
-
-
-def _hashed(
-    ids: pl.Series, rows: NDArray[np.uint32] | None, attempt: int, bits: int
-) -> Iterator[tuple[slice | NDArray[np.uint32], NDArray[np.uint64], NDArray[np.int64]]]:
-    """Blocks of rows (``None``: all) with the name and the slot of each; the slots change with the attempt."""
-    for block in blocks(len(ids) if rows is None else len(rows)):
-        at = block if rows is None else rows[block]
-        part = ids[block] if rows is None else ids.gather(rows[block])
-        slot = part.hash(attempt + 1).to_numpy() >> np.uint64(64 - bits)
-        yield at, part.hash(0).to_numpy(), slot.view(np.int64)
-
-
-def one_row_each(codes: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """A row of each code, shape (count,); -1 for a code that no row has."""
-    row = np.full(count, -1, np.int64)
-    row[codes] = np.arange(len(codes))
-    return row
 
 
 def number_ids(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
@@ -88,9 +80,23 @@ def number_ids(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
         heads = ids.gather(np.flatnonzero(np.append(True, run[1:] != run[:-1])))
         if heads.is_sorted():
             return heads, run.view(np.int32)
+    distinct, codes = distinct_ids(ids)
+    ordered, rank = rank_ids(distinct)
+    return ordered, rank[codes]
+
+
+def distinct_ids(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    """Distinct ids by code, and the code of each row, shape (rows,)."""
     codes, count = encode(ids)
-    distinct, rank = rank_ids(ids.gather(one_row_each(codes, count)))
-    return distinct, rank[codes]
+    row = np.empty(count, np.int64)
+    row[codes] = np.arange(len(codes))
+    chosen = np.zeros(len(codes), bool)
+    chosen[row] = True
+    # Picked by a mask, since gathering from a column in many pieces is slow; and by way of Arrow, since texts that are
+    # only picked keep all texts of their column in memory.
+    picked = pl.Series(ids.filter(pl.Series(chosen)).to_arrow(), dtype=pl.String)
+    place = np.cumsum(chosen, dtype=np.int32)[row] - 1
+    return picked.gather(place), codes
 
 
 def rank_ids(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:

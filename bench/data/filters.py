@@ -5,7 +5,7 @@ None of them depends on the order of the rows, and none drops a row without coun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bench.data.canonical import canonical_order
 from bench.data.card import Counts, Filter, KCore, RatingThreshold, Repeats, TimeWindow
-from bench.data.coding import encode, one_row_each, rank_ids
-from bench.data.sorting import sort_keys, sort_rows
+from bench.data.coding import distinct_ids, rank_ids
+from bench.data.sorting import blocks, sort_keys, sort_rows
 from bench.errors import DataError
 
 __all__ = ["REPEATED", "Step", "apply_filters", "k_core"]
@@ -80,13 +80,14 @@ def apply_filters(
     """
     if not events.height:
         raise DataError(f"{what}: there are no events")
-    columns = events.columns
-    users, user = _code(events["user_id"])
-    items, item = _code(events["item_id"])
+    columns = {name: events[name] for name in events.columns}
+    rows = np.arange(events.height, dtype=np.uint32)
     # Codes stand in for the ids from here on: where nobody else holds the texts, their memory is free again.
-    events = events.drop("user_id", "item_id")
-    left = _Left(events, np.arange(events.height, dtype=np.uint32), user, item)
-    del user, item
+    del events
+    users, user = distinct_ids(columns.pop("user_id"))
+    items, item = distinct_ids(columns.pop("item_id"))
+    left = _Left(columns, rows, user, item)
+    del rows, user, item
 
     specs = list(card_filters)
     if not any(isinstance(spec, Repeats) for spec in specs):
@@ -110,27 +111,30 @@ def apply_filters(
     users, user = _renumber(users, left.user)
     items, item = _renumber(items, left.item)
     order = canonical_order(user, item, left.column)
-    numbers = pl.DataFrame({"user": user[order], "item": item[order]})
-    ids = [users.gather(numbers["user"]).alias("user_id"), items.gather(numbers["item"]).alias("item_id")]
-    return events[left.rows[order]].with_columns(*ids, *numbers).select(*columns, "user", "item"), tuple(steps)
+    user, item, rows = user[order], item[order], left.rows[order]
+    del left, order
+    table = {"user_id": users.gather(user), "item_id": items.gather(item)}
+    for name in list(columns):
+        table[name] = _gathered(columns.pop(name), rows)
+    return pl.DataFrame({**table, "user": user, "item": item}), tuple(steps)
 
 
 @dataclass(frozen=True, eq=False)
 class _Left:
     """The events that are left: rows of the source, and their codes."""
 
-    events: pl.DataFrame
+    source: Mapping[str, pl.Series]
     rows: NDArray[np.uint32]
     user: NDArray[np.int32]
     item: NDArray[np.int32]
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.integer[Any]]) -> _Left:
-        return _Left(self.events, self.rows[which], self.user[which], self.item[which])
+        return _Left(self.source, self.rows[which], self.user[which], self.item[which])
 
     def column(self, name: str) -> pl.Series | None:
         """What the source says in a column; ``None`` where it has no such column."""
-        column = self.events.get_column(name, default=None)
-        return None if column is None else column.gather(self.rows)
+        column = self.source.get(name)
+        return None if column is None else _gathered(column, self.rows)
 
     def known(self, name: str) -> NDArray[Any]:
         """A column that has no nulls."""
@@ -141,20 +145,21 @@ class _Left:
         return column.to_numpy()
 
     def counts(self) -> Counts:
-        users, items = (int(np.count_nonzero(np.bincount(codes))) for codes in (self.user, self.item))
-        return Counts(users=users, items=items, interactions=len(self.rows))
+        users, items = (np.count_nonzero(_tally(codes, int(codes.max()) + 1)) for codes in (self.user, self.item))
+        return Counts(users=int(users), items=int(items), interactions=len(self.rows))
 
 
-def _code(ids: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
-    """Distinct ids by code, and the code of each row."""
-    codes, count = encode(ids)
-    # By way of Arrow: texts that are only gathered keep all texts of their column in memory.
-    return pl.Series(ids.gather(one_row_each(codes, count)).to_arrow(), dtype=pl.String), codes
+def _gathered(column: pl.Series, rows: NDArray[np.uint32]) -> pl.Series:
+    missing = column.null_count()
+    if missing == len(column):
+        return column.clear(len(rows))
+    # polars is several times slower, above all where the column is in many pieces.
+    return column.gather(rows) if missing else pl.Series(column.name, column.to_numpy()[rows])
 
 
 def _renumber(ids: pl.Series, codes: NDArray[np.int32]) -> tuple[pl.Series, NDArray[np.int32]]:
     """Sort the ids that still occur, and number the rows by them."""
-    left = np.flatnonzero(np.bincount(codes))
+    left = np.flatnonzero(_tally(codes, len(ids)))
     ordered, rank = rank_ids(ids.gather(left))
     number = np.empty(len(ids), np.int32)
     number[left] = rank
@@ -258,15 +263,31 @@ def k_core(
     ndarray of bool, shape (events,)
         Whether an event is in the core.
     """
-    core = np.zeros(len(user), bool)
-    rows = np.arange(len(user), dtype=np.uint32)
-    of_user, of_item = np.bincount(user, minlength=users), np.bincount(item, minlength=items)
+    core, rows = np.zeros(len(user), bool), np.arange(len(user), dtype=np.uint32)
+    stays = np.ones(len(user), bool)
+    of_user, of_item = _tally(user, users), _tally(item, items)
     while True:
-        stays = (of_user >= least_of_user)[user] & (of_item >= least_of_item)[item]
-        if stays.all():
+        enough_user, enough_item = of_user >= least_of_user, of_item >= least_of_item
+        gone = [np.empty(0, np.intp)]
+        for block in blocks(len(stays)):
+            now = enough_user[user[block]] & enough_item[item[block]]
+            gone.append(np.flatnonzero(stays[block] & ~now) + block.start)
+            stays[block] = now
+        lost = np.concatenate(gone)
+        if not len(lost):
             break
-        of_user -= np.bincount(user[~stays], minlength=users)
-        of_item -= np.bincount(item[~stays], minlength=items)
-        user, item, rows = user[stays], item[stays], rows[stays]
-    core[rows] = True
+        of_user -= np.bincount(user[lost], minlength=users)
+        of_item -= np.bincount(item[lost], minlength=items)
+        # What is gone is not looked at again, once that is worth moving the rest.
+        if 2 * np.count_nonzero(stays) < len(stays):
+            user, item, rows, stays = user[stays], item[stays], rows[stays], stays[stays]
+    core[rows[stays]] = True
     return core
+
+
+def _tally(codes: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Events of each code, shape (count,); as ``bincount``, which makes an array of 64-bit integers first."""
+    tally = np.zeros(count, np.int64)
+    for block in blocks(len(codes), least=count):
+        tally += np.bincount(codes[block], minlength=count)
+    return tally

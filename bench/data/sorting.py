@@ -16,9 +16,10 @@ _WORD = 64
 _BLOCK = 1 << 17
 
 
-def blocks(length: int) -> Iterator[slice]:
+def blocks(length: int, least: int = _BLOCK) -> Iterator[slice]:
     """Cut rows into blocks that the processor's cache holds, so that no temporary array is as long as the table."""
-    return (slice(start, min(start + _BLOCK, length)) for start in range(0, length, _BLOCK))
+    size = max(_BLOCK, least)
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
 @dataclass(frozen=True, eq=False)
