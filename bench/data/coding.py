@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.data.sorting import blocks
+from bench.data.pieces import blocks
 
 __all__ = ["distinct_ids", "encode", "number_ids", "rank_ids"]
 
 _MOST_SLOT_BITS = 22
-_HASHED = 1 << 20
+_HASHED_AT_ONCE = 1 << 20
+"""Rows; every call of polars costs about a millisecond."""
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -38,9 +39,10 @@ def encode(ids: pl.Series) -> tuple[NDArray[np.int32], int]:
     bits = min(_MOST_SLOT_BITS, (2 * len(ids)).bit_length())
     shift = np.uint64(64 - bits)
     name, slot = np.empty(len(ids), np.uint64), np.empty(len(ids), np.int32)
-    for block in blocks(len(ids), _HASHED):
+    for block in blocks(len(ids), _HASHED_AT_ONCE):
         name[block] = ids[block].hash(0).to_numpy()
         slot[block] = ids[block].hash(1).to_numpy() >> shift
+    # The codes of the first round are written where the slots stood.
     codes, count = slot, 0
     rows: NDArray[np.intp] | None = None
     while len(name):

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from bench.data.canonical import canonical_order
 from bench.data.card import Counts, Filter, KCore, RatingThreshold, Repeats, TimeWindow
 from bench.data.coding import distinct_ids, rank_ids
-from bench.data.sorting import blocks, sort_keys, sort_rows
+from bench.data.pieces import blocks, side_by_side
+from bench.data.sorting import sort_keys, sort_rows
 from bench.errors import DataError
 
 __all__ = ["REPEATED", "Step", "apply_filters", "k_core"]
@@ -84,8 +85,9 @@ def apply_filters(
     rows = np.arange(events.height, dtype=np.uint32)
     # Codes stand in for the ids from here on: where nobody else holds the texts, their memory is free again.
     del events
-    users, user = distinct_ids(columns.pop("user_id"))
-    items, item = distinct_ids(columns.pop("item_id"))
+    ids = [columns.pop("user_id"), columns.pop("item_id")]
+    (users, user), (items, item) = side_by_side(distinct_ids, ids)
+    del ids
     left = _Left(columns, rows, user, item)
     del rows, user, item
 
@@ -108,14 +110,12 @@ def apply_filters(
         if spec.counts is not None and spec.counts != steps[-1].counts:
             raise DataError(f"{what}: after {name}: {_differences(spec.counts, steps[-1].counts)}")
 
-    users, user = _renumber(users, left.user)
-    items, item = _renumber(items, left.item)
+    (users, user), (items, item) = side_by_side(_renumber, [(users, left.user), (items, left.item)])
     order = canonical_order(user, item, left.column)
     user, item, rows = user[order], item[order], left.rows[order]
     del left, order
     table = {"user_id": users.gather(user), "item_id": items.gather(item)}
-    for name in list(columns):
-        table[name] = _gathered(columns.pop(name), rows)
+    table |= dict(zip(columns, side_by_side(lambda column: _gathered(column, rows), columns.values()), strict=True))
     return pl.DataFrame({**table, "user": user, "item": item}), tuple(steps)
 
 
@@ -157,8 +157,9 @@ def _gathered(column: pl.Series, rows: NDArray[np.uint32]) -> pl.Series:
     return column.gather(rows) if missing else pl.Series(column.name, column.to_numpy()[rows])
 
 
-def _renumber(ids: pl.Series, codes: NDArray[np.int32]) -> tuple[pl.Series, NDArray[np.int32]]:
+def _renumber(coded: tuple[pl.Series, NDArray[np.int32]]) -> tuple[pl.Series, NDArray[np.int32]]:
     """Sort the ids that still occur, and number the rows by them."""
+    ids, codes = coded
     left = np.flatnonzero(_tally(codes, len(ids)))
     ordered, rank = rank_ids(ids.gather(left))
     number = np.empty(len(ids), np.int32)

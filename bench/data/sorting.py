@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-__all__ = ["blocks", "sort_keys", "sort_rows"]
+from bench.data.pieces import blocks
+
+__all__ = ["sort_keys", "sort_rows"]
 
 _WORD = 64
-_BLOCK = 1 << 17
-
-
-def blocks(length: int, least: int = _BLOCK) -> Iterator[slice]:
-    """Cut rows into blocks that the processor's cache holds, so that no temporary array is as long as the table."""
-    size = max(_BLOCK, least)
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
 @dataclass(frozen=True, eq=False)

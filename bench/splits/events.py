@@ -54,25 +54,24 @@ class Events:
     def __len__(self) -> int:
         return len(self.user)
 
-    def by_user(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-        """Users with events under ``mask``, their numbers of such events, and the positions of these events."""
-        where = np.flatnonzero(mask)
-        user = self.user[where]
+    def by_user(self, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Users with events under ``mask``, and their numbers of such events."""
+        user = self.user[mask]
         starts = np.flatnonzero(np.append(True, user[1:] != user[:-1])[: len(user)])
-        return user[starts], np.diff(starts, append=len(user)), where
+        return user[starts], np.diff(starts, append=len(user))
 
     def training(self, mask: NDArray[np.bool_]) -> Training:
         """Make training data of the events under ``mask``; items without such an event are not in it."""
-        users, counts, where = self.by_user(mask)
-        sequences = Ragged.from_lengths(counts, self.item[where])
+        users, counts = self.by_user(mask)
+        sequences = Ragged.from_lengths(counts, self.item[mask])
         items = np.flatnonzero(np.bincount(sequences.values, minlength=len(self.items)))
         return Training(
             user=users,
             sequences=sequences,
-            time=None if self.time is None else self.time[where],
-            rating=None if self.rating is None else self.rating[where],
+            time=None if self.time is None else self.time[mask],
+            rating=None if self.rating is None else self.rating[mask],
             items=self.items[items],
-            reviews=None if self.reviews is None else self.reviews.take(where),
+            reviews=None if self.reviews is None else self.reviews.take(np.flatnonzero(mask)),
         )
 
 

@@ -47,8 +47,8 @@ class LastTwo:
 
 def last_two(events: Events, mask: NDArray[np.bool_]) -> LastTwo:
     """Hold out the last two of each user's events under ``mask``; users with fewer than three keep all."""
-    users, counts, where = events.by_user(mask)
-    item = events.item[where]
+    users, counts = events.by_user(mask)
+    item = events.item[mask]
     eligible = counts >= 3
     last = np.cumsum(counts)[eligible] - 1
 
@@ -58,9 +58,13 @@ def last_two(events: Events, mask: NDArray[np.bool_]) -> LastTwo:
             shown[last - step] = False
         return Ragged.from_lengths(counts[eligible] - steps, item[shown])
 
-    validated, tested = np.zeros(len(events), bool), np.zeros(len(events), bool)
-    validated[where[last - 1]] = True
-    tested[where[last]] = True
+    def held_out(places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        chosen, among_all = np.zeros(len(item), bool), np.zeros(len(events), bool)
+        chosen[places] = True
+        among_all[mask] = chosen
+        return among_all
+
+    validated, tested = held_out(last - 1), held_out(last)
     held = users[eligible]
     return LastTwo(
         training=mask & ~validated & ~tested,
