@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -86,7 +86,7 @@ def add(
         str, typer.Option(help="seconds, milliseconds, iso, or a strptime pattern such as '%d.%m.%Y %H:%M'.")
     ] = "seconds",
     delimiter: Annotated[str | None, typer.Option(help="Between columns, where the header leaves it unclear.")] = None,
-    encoding: Annotated[str, typer.Option(help="Of the text: utf-8 or latin-1.")] = "utf-8",
+    encoding: Annotated[Literal["utf-8", "latin-1"], typer.Option(help="Of the text.")] = "utf-8",
     items: Annotated[Path | None, typer.Option(help="A file of item texts.")] = None,
     item_columns: Annotated[
         str, typer.Option(help="Its columns, as item=sku,title=name,categories=tags; the item's own when left out.")

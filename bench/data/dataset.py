@@ -12,6 +12,7 @@ import polars as pl
 
 from bench.data.canonical import canonical
 from bench.data.card import Card, Source, load_card
+from bench.data.coding import encode, number_ids
 from bench.data.filters import REPEATED, Step, apply_filters
 from bench.data.hashing import digest, digest_frame
 from bench.data.prepared import Prepared, interactions_of, prepare
@@ -154,7 +155,7 @@ def _check_counts(card: Card, events: pl.DataFrame, where: str) -> None:
     """Compare what the files hold with what the card expects."""
     if card.counts is None:
         return
-    counted = {"users": events["user_id"].n_unique(), "items": events["item_id"].n_unique()}
+    counted = {"users": encode(events["user_id"])[1], "items": encode(events["item_id"])[1]}
     counted["interactions"] = events.height
     wrong = [
         f"{what}: expected {expected:,}, found {counted[what]:,}"
@@ -167,7 +168,7 @@ def _check_counts(card: Card, events: pl.DataFrame, where: str) -> None:
 
 def _items_of(interactions: pl.DataFrame, texts: pl.DataFrame | None) -> pl.DataFrame:
     """One row for every item of the interactions, with what is known of it."""
-    items = interactions.select(pl.col("item_id").unique()).sort("item_id")
+    items = pl.DataFrame({"item_id": number_ids(interactions["item_id"])[0]})
     if texts is None:
         return items.with_columns(
             pl.lit(None, pl.String).alias("title"), pl.lit(None, pl.List(pl.String)).alias("categories")

@@ -127,14 +127,15 @@ def _errors(label: Floats, predicted: Floats, served: NDArray[np.bool_]) -> Floa
 
 def _root_mean_square(label: Floats, predicted: Floats, served: NDArray[np.bool_]) -> Floats:
     squares = _errors(label, predicted, served) ** 2
-    root = np.sqrt(squares.mean())
+    root = float(np.sqrt(squares.mean()))
     return root + (squares - squares.mean()) / (2 * root) if root > 0 else squares
 
 
 def _log_loss(label: Floats, predicted: Floats, served: NDArray[np.bool_]) -> Floats:
     """Negative log-likelihood in nats."""
     of_label = np.where(label > 0, predicted, 1 - predicted)
-    return -np.log(np.clip(np.where(served, of_label, 0.0), CLIP, 1 - CLIP))
+    loss: Floats = -np.log(np.clip(np.where(served, of_label, 0.0), CLIP, 1 - CLIP))
+    return loss
 
 
 def _area_under_curve(label: Floats, predicted: Floats, served: NDArray[np.bool_]) -> Floats:
@@ -149,7 +150,7 @@ def _area_under_curve(label: Floats, predicted: Floats, served: NDArray[np.bool_
         mine, theirs = score[clicked == own], np.sort(score[clicked != own])
         below = (np.searchsorted(theirs, mine, "left") + np.searchsorted(theirs, mine, "right")) / (2 * len(theirs))
         placement[clicked == own] = below if own else 1 - below
-    area = placement[clicked].mean()
+    area = float(placement[clicked].mean())
     return area + (placement - area) * np.where(clicked, len(label) / clicks, len(label) / others)
 
 

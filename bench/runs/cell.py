@@ -94,7 +94,7 @@ def about(plan: Plan, cell: Cell) -> dict[str, str]:
     return {
         "name": cell.entry.name,
         "label": cell.label,
-        "dataset": plan.suite.dataset,
+        "dataset": plan.split.dataset,
         "protocol": plan.split.protocol,
         "suite": plan.suite.name,
     }
@@ -121,6 +121,7 @@ def _predict(store: Store, plan: Plan, cell: Cell, number: int, model: Recommend
 def _measurements(plan: Plan, asked: RequestSet, found: Counts | Rated) -> pl.DataFrame:
     users, items = plan.split.users["user_id"], plan.split.items["item_id"]
     item = asked.answers.item if isinstance(asked.answers, Answers) else asked.requests.item
+    assert item is not None
     return pl.DataFrame(
         {
             "request": np.arange(len(asked), dtype=np.int32),

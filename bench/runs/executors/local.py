@@ -97,7 +97,10 @@ def _start(job: Job, method: str) -> _Running:
     log.touch()
     context = multiprocessing.get_context(method)
     parent, child = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, child, folder.name), daemon=False)  # type: ignore[attr-defined]
+    surroundings = (str(Path.cwd()), dict(os.environ))
+    process = context.Process(  # type: ignore[attr-defined]
+        target=_work, args=(job, child, log, *surroundings), daemon=False
+    )
     process.start()
     child.close()
     return _Running(process, parent, log, folder)
@@ -125,13 +128,16 @@ def _collect(running: dict[int, _Running]) -> Iterator[Event]:
         yield Event(number, message[0], reason="".join(message[1:]), log=log)
 
 
-def _work(job: Job, pipe: Connection, folder: str) -> None:
+def _work(job: Job, pipe: Connection, log: Path, directory: str, environment: dict[str, str]) -> None:
     # The parent decides what an interrupt means; prints of libraries go to the cell's log.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.chdir(folder)
-    log = os.open(Path(folder) / "log.txt", os.O_WRONLY | os.O_APPEND)
+    # The fork server keeps those it was started with: paths must mean here what they mean to the caller.
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
-        os.dup2(log, stream)
+        os.dup2(output, stream)
     last = 0.0
 
     def report(*news: object) -> None:

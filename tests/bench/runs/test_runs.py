@@ -152,3 +152,25 @@ def test_a_model_that_lacks_its_input_is_named_not_crashed(
     outcome.raise_failures()
     with pytest.raises(ModelError, match="was not run"):
         go(without_text, models=["popularity", "category-popularity"]).raise_failures()
+
+
+def test_relative_paths_mean_the_same_in_every_process(
+    make_card: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice, from two folders with other data under the same names: the fork server outlives the first."""
+    learned = []
+    for name, rows in (("one", ROWS), ("two", ROWS[:240])):
+        here = tmp_path / name
+        here.mkdir()
+        card = make_card(rows)
+        for file in (card, card.with_suffix(".inter")):
+            shutil.copy(file, here / file.name)
+        monkeypatch.delenv("BENCH_DATA_DIR")
+        monkeypatch.chdir(here)
+        suite = load_suite("quick").narrowed(dataset=card.name, models=["popularity"])
+        card.unlink()
+        outcome = run(suite, store="runs", results="results")
+        assert not outcome.failed
+        learned.append(outcome.plan.cells[0].key)
+        assert outcome.plan.cells[0].done
+    assert len(set(learned)) == 2
