@@ -129,8 +129,6 @@ class Units:
 
     def __str__(self) -> str:
         """Such as ``"943 users"`` or ``"812 users x 84 items"``."""
-        if self.kind == "pooled user":
-            return f"{self.requests} requests of {len(self.factors[0].size)} users"
         return " x ".join(f"{len(factor.size)} {factor.name}{'s'[: len(factor.size) != 1]}" for factor in self.factors)
 
     @property

@@ -95,7 +95,8 @@ def test_pooled_users_take_the_plain_mean_and_resample_users():
     effect = rng.normal(0, 1, 50)
     values = effect[user] + rng.normal(0, 0.1, len(user))
     units = Units.pooled(user)
-    assert str(units) == f"{len(user)} requests of 50 users"
+    assert str(units) == "50 users"
+    assert units.cells == len(user)
     found = intervals({"m": values}, units)["m"]
     assert found.mean == pytest.approx(values.mean())
     # The brute-force cluster bootstrap of the ratio of sums, and far from the error of independent requests.
