@@ -168,9 +168,10 @@ def _download(card: Card, role: str, source: Source) -> Located:
             else:
                 content = Content(target, source.member)
                 return _located(source, content, f"downloaded from {url}", download=True)
-    listed = failures[0] if len(failures) == 1 else "".join(f"\n  {failure}" for failure in failures) + "\n"
+    several = "".join(f"\n  {failure}" for failure in failures) + "\n"
+    listed = f"{failures[0]}; " if len(failures) == 1 else several
     raise DataError(
-        f"{card.name}: the {role} file is not on this machine, and downloading {listed}; "
+        f"{card.name}: the {role} file is not on this machine, and downloading {listed}"
         f"nothing was kept: try again; or {remedy(source)}"
     )
 
