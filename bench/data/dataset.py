@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from bench.data.canonical import canonical
 from bench.data.card import Card, Source, load_card
-from bench.data.coding import encode, number_ids
+from bench.data.coding import encode
+from bench.data.events import CodedEvents
 from bench.data.filters import REPEATED, Step, apply_filters
 from bench.data.hashing import digest, digest_frame
 from bench.data.prepared import Prepared, interactions_of, prepare
@@ -23,8 +24,6 @@ from bench.errors import DataError
 
 __all__ = ["Dataset", "load_dataset"]
 
-_COLUMNS = ("user_id", "item_id", "rating", "time", "position")
-
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -34,10 +33,13 @@ class Dataset:
     ----------
     name : str
     card : Card
+    events : CodedEvents
+        The events with numbers for ids, in canonical order.
     interactions : polars.DataFrame
-        One row an event: ``user_id``, ``item_id`` (String), ``rating`` (Float32, null where there is none),
-        ``time`` (Int64, Unix seconds; all null when only the order is known), ``position`` (Int64, from 0 without
-        gaps within the user; all null when times are known). Sorted by user, then time and item, or position.
+        The same with the ids as texts, made when first asked for. One row an event: ``user_id``, ``item_id``
+        (String), ``rating`` (Float32, null where there is none), ``time`` (Int64, Unix seconds; all null when only
+        the order is known), ``position`` (Int64, from 0 without gaps within the user; all null when times are known).
+        Sorted by user, then time and item, or position.
     items : polars.DataFrame
         One row per item of the interactions and no other, sorted: ``item_id``, ``title`` (String, null where
         unknown), ``categories`` (List of String, null where unknown), and, where the data has them, ``year``,
@@ -62,7 +64,7 @@ class Dataset:
 
     name: str
     card: Card
-    interactions: pl.DataFrame
+    events: CodedEvents
     items: pl.DataFrame
     order: Literal["time", "sequence"]
     identity: str
@@ -72,6 +74,11 @@ class Dataset:
     sources: Mapping[str, Located]
     steps: tuple[Step, ...] = ()
     reviews: Reviews | None = None
+
+    @cached_property
+    def interactions(self) -> pl.DataFrame:
+        """See the class."""
+        return self.events.frame()
 
     @property
     def repeats(self) -> bool:
@@ -110,23 +117,25 @@ def load_dataset(name_or_path: str | Path | Card, *, download: bool = True) -> D
     sources, missing = _locate(card, download)
     prepared = prepare(card, sources)
     where = str(sources["interactions"].content)
-    _check_counts(card, prepared.events, where)
-    events, steps = apply_filters(prepared.events, card.filters, what=f"{card.name} ({where})")
-    events = canonical(events)
-    interactions = events.select(_COLUMNS)
-    items = _items_of(interactions, prepared.items)
+    # Read and handed on without a name, so that the texts of the ids need not outlive their numbering.
+    filtered, steps = apply_filters(
+        _checked(card, prepared.read_events(), where), card.filters, what=f"{card.name} ({where})"
+    )
+    events = filtered.events
+    interactions = events.frame()
+    items = _items_of(events.items, prepared.items)
     dropped = Counter(prepared.dropped)
     for step in steps:
         dropped[step.reason] += step.dropped
     content = {"order": card.order, "interactions": digest_frame(interactions), "items": digest_frame(items)}
     if prepared.reviews is not None:
-        content["reviews"] = digest_frame(events.select("review_hash"))
+        content["reviews"] = digest_frame(filtered.extra.select("review_hash"))
     if card.repeats == "all":
         content["repeats"] = "all"
     return Dataset(
         name=card.name,
         card=card,
-        interactions=interactions,
+        events=events,
         items=items,
         order=card.order,
         identity=digest(content),
@@ -135,7 +144,7 @@ def load_dataset(name_or_path: str | Path | Card, *, download: bool = True) -> D
         missing=missing,
         sources=sources,
         steps=steps,
-        reviews=_reviews(prepared, events),
+        reviews=_reviews(prepared, filtered.extra),
     )
 
 
@@ -151,10 +160,10 @@ def _locate(card: Card, download: bool) -> tuple[dict[str, Located], tuple[str, 
     return {role: located for role, located in found.items() if located is not None}, missing
 
 
-def _check_counts(card: Card, events: pl.DataFrame, where: str) -> None:
+def _checked(card: Card, events: pl.DataFrame, where: str) -> pl.DataFrame:
     """Compare what the files hold with what the card expects."""
     if card.counts is None:
-        return
+        return events
     counted = {"users": encode(events["user_id"])[1], "items": encode(events["item_id"])[1]}
     counted["interactions"] = events.height
     wrong = [
@@ -164,11 +173,12 @@ def _check_counts(card: Card, events: pl.DataFrame, where: str) -> None:
     ]
     if wrong:
         raise DataError(f"{where}: counts differ from the card {card.name}: {'; '.join(wrong)}")
+    return events
 
 
-def _items_of(interactions: pl.DataFrame, texts: pl.DataFrame | None) -> pl.DataFrame:
+def _items_of(ids: pl.Series, texts: pl.DataFrame | None) -> pl.DataFrame:
     """One row for every item of the interactions, with what is known of it."""
-    items = pl.DataFrame({"item_id": number_ids(interactions["item_id"])[0]})
+    items = pl.DataFrame({"item_id": ids})
     if texts is None:
         return items.with_columns(
             pl.lit(None, pl.String).alias("title"), pl.lit(None, pl.List(pl.String)).alias("categories")
@@ -176,10 +186,10 @@ def _items_of(interactions: pl.DataFrame, texts: pl.DataFrame | None) -> pl.Data
     return items.join(texts, on="item_id", how="left").sort("item_id")
 
 
-def _reviews(prepared: Prepared, events: pl.DataFrame) -> Reviews | None:
+def _reviews(prepared: Prepared, extra: pl.DataFrame) -> Reviews | None:
     if prepared.reviews is None:
         return None
-    return Reviews(prepared.reviews, events["row"].to_numpy(), prepared.texts)
+    return Reviews(prepared.reviews, extra["row"].to_numpy(), prepared.texts)
 
 
 def _warnings(card: Card, prepared: Prepared, interactions: pl.DataFrame, steps: Sequence[Step]) -> list[str]:

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from bench.data.canonical import canonical_order
 from bench.data.card import Counts, Filter, KCore, RatingThreshold, Repeats, TimeWindow
 from bench.data.coding import distinct_ids, rank_ids
+from bench.data.events import CodedEvents
 from bench.data.pieces import blocks, side_by_side
 from bench.data.sorting import sort_keys, sort_rows
 from bench.errors import DataError
 
-__all__ = ["REPEATED", "Step", "apply_filters", "k_core"]
+__all__ = ["REPEATED", "Filtered", "Step", "apply_filters", "k_core"]
+
+_KNOWN = {"rating": pl.Float32, "time": pl.Int64, "position": pl.Int64, "row": pl.UInt32}
 
 REPEATED = "repeated user-item pairs"
 """Why a policy for repeated pairs drops an event."""
@@ -49,9 +52,28 @@ class Step:
     counts: Counts
 
 
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """The events that filters left, in canonical order.
+
+    Attributes
+    ----------
+    events : CodedEvents
+    extra : polars.DataFrame
+        ``row`` (UInt32: the row of the source) and, where it was given, ``review_hash`` (UInt64).
+    """
+
+    events: CodedEvents
+    extra: pl.DataFrame
+
+    def frame(self) -> pl.DataFrame:
+        """All columns in one table, the ids as texts."""
+        return self.events.frame().hstack(self.extra)
+
+
 def apply_filters(
     events: pl.DataFrame, card_filters: Sequence[Filter], *, what: str
-) -> tuple[pl.DataFrame, tuple[Step, ...]]:
+) -> tuple[Filtered, tuple[Step, ...]]:
     """Apply a card's filters in their order.
 
     Where none of them says what becomes of repeated user-item pairs, the first event of each pair is kept at the end.
@@ -67,9 +89,10 @@ def apply_filters(
 
     Returns
     -------
-    events : polars.DataFrame
-        The rows that are left, in canonical order, and two columns more: ``user`` and ``item`` (Int32), numbers from
-        0 in the order of the ids.
+    filtered : Filtered
+        Canonical order: by user, time, position, item, rating and review, what is unknown last; positions are
+        numbered from 0 within the user where they are known. But for ``row``, the same events in any order give the
+        same.
     steps : tuple of Step
         One a filter, the one for repeated pairs always among them.
 
@@ -114,9 +137,15 @@ def apply_filters(
     order = canonical_order(user, item, left.column)
     user, item, rows = user[order], item[order], left.rows[order]
     del left, order
-    table = {"user_id": users.gather(user), "item_id": items.gather(item)}
-    table |= dict(zip(columns, side_by_side(lambda column: _gathered(column, rows), columns.values()), strict=True))
-    return pl.DataFrame({**table, "user": user, "item": item}), tuple(steps)
+    table = pl.DataFrame(side_by_side(lambda column: _gathered(column, rows), columns.values()))
+    table = table.with_columns(
+        pl.lit(None, dtype).alias(name) for name, dtype in _KNOWN.items() if name not in table.columns
+    )
+    if table["position"].null_count() < table.height:
+        within = pl.Series(np.arange(len(user)) - np.searchsorted(user, user), dtype=pl.Int64)
+        table = table.with_columns(pl.when(pl.col("position").is_not_null()).then(within).alias("position"))
+    coded = CodedEvents(users, items, user, item, table.select("rating", "time", "position"))
+    return Filtered(coded, table.select("row", *({"review_hash"} & set(table.columns)))), tuple(steps)
 
 
 @dataclass(frozen=True, eq=False)

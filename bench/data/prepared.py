@@ -49,9 +49,8 @@ class Prepared:
 
     Attributes
     ----------
-    events : polars.DataFrame
-        ``user_id``, ``item_id``, ``rating``, ``time``, ``position`` (all null where unknown), ``row`` (UInt32, the
-        row of ``reviews``) and, with reviews, ``review_hash`` (UInt64).
+    events : Path
+        Parquet file of the events, see :meth:`read_events`.
     items : polars.DataFrame or None
         What is known of the items, one row an item.
     reviews : Path or None
@@ -62,11 +61,18 @@ class Prepared:
         Reason -> rows of the sources that could not be read.
     """
 
-    events: pl.DataFrame
+    events: Path
     items: pl.DataFrame | None
     reviews: Path | None
     texts: tuple[str, ...]
     dropped: Mapping[str, int]
+
+    def read_events(self) -> pl.DataFrame:
+        """``user_id``, ``item_id``, ``rating``, ``time``, ``position``, ``row`` and, with reviews, ``review_hash``.
+
+        What is unknown is null; ``row`` (UInt32) is the row of ``reviews``, ``review_hash`` is UInt64.
+        """
+        return pl.read_parquet(self.events)
 
 
 def prepare(card: Card, sources: Mapping[str, Located]) -> Prepared:
@@ -260,7 +266,7 @@ def _load(folder: Path) -> Prepared:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     items, reviews = folder / "items.parquet", folder / "reviews.parquet"
     return Prepared(
-        events=pl.read_parquet(folder / "events.parquet"),
+        events=folder / "events.parquet",
         items=pl.read_parquet(items) if items.is_file() else None,
         reviews=reviews if reviews.is_file() else None,
         texts=tuple(about["texts"]),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from bench.data import Dataset, load_dataset
+from bench.data.events import CodedEvents
 from bench.data.hashing import mix64
 from bench.data.ragged import Ragged
 from bench.data.reviews import Reviews
@@ -149,7 +150,7 @@ def _merge(source: Dataset, target: Dataset) -> tuple[Dataset, int]:
         texts = Reviews(texts.path, np.append(texts.rows, np.zeros(len(rows), np.uint32)), texts.columns)
     merged = replace(
         target,
-        interactions=pl.concat([source.interactions, rows], how="diagonal_relaxed"),
+        events=CodedEvents.of(pl.concat([source.interactions, rows], how="diagonal_relaxed")),
         items=pl.concat([source.items, items], how="diagonal_relaxed").sort("item_id"),
         reviews=texts,
     )

@@ -9,7 +9,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.data import Dataset
-from bench.data.coding import number_ids
 from bench.data.hashing import mix64, stable_hash64
 from bench.data.ragged import Ragged
 from bench.data.reviews import Reviews
@@ -75,9 +74,8 @@ class Events:
         )
 
 
-def _coded(ids: pl.Series) -> tuple[pl.Series, NDArray[np.uint64], NDArray[np.int32]]:
+def _coded(distinct: pl.Series, number: NDArray[np.int32]) -> tuple[pl.Series, NDArray[np.uint64], NDArray[np.int32]]:
     """Distinct ids in code order, their hashes, and the code of each row."""
-    distinct, number = number_ids(ids)
     hashes = stable_hash64(distinct)
     order = np.argsort(hashes, kind="stable")
     code = np.empty(len(order), np.int32)
@@ -91,9 +89,9 @@ def order_events(dataset: Dataset, seed: int) -> Events:
     Ties in time within a user are broken by a hash of (``seed``, user, item), never by file order; data that has
     only an order keeps it.
     """
-    table = dataset.interactions
-    user_ids, user_hash, user = _coded(table["user_id"])
-    item_ids, item_hash, item = _coded(table["item_id"])
+    table = dataset.events.rest
+    user_ids, user_hash, user = _coded(dataset.events.users, dataset.events.user)
+    item_ids, item_hash, item = _coded(dataset.events.items, dataset.events.item)
     time = table["time"].to_numpy() if dataset.order == "time" else None
     order, new = sort_rows(user, table["position"].to_numpy() if time is None else time)
     if time is not None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bench.data import load_dataset, tie_statistics
 from bench.data.dataset import Dataset
 from bench.data.describe import describe
+from bench.data.events import CodedEvents
 from bench.data.histogram import bars, length_histogram, time_histogram
 from bench.data.reviews import Reviews
 from bench.data.ties import DAY_S
@@ -41,7 +42,7 @@ def dataset(events, *, order="time", items=None, **fields) -> Dataset:
             pl.lit(None, pl.String).alias("title"), pl.lit(None, pl.List(pl.String)).alias("categories")
         )
     known = {"dropped": {}, "card": None, "identity": "", "warnings": (), "missing": (), "sources": {}}
-    return Dataset(name="small", interactions=table.drop("at"), items=items, order=order, **known | fields)
+    return Dataset(name="small", events=CodedEvents.of(table.drop("at")), items=items, order=order, **known | fields)
 
 
 def figures(data: Dataset) -> dict[str, str]:

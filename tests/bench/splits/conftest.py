@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from bench.data import Card, Dataset
+from bench.data.events import CodedEvents
 from bench.data.hashing import digest, digest_frame
 from bench.data.reviews import Reviews
 
@@ -79,7 +80,7 @@ def make_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Data
         return Dataset(
             name="made",
             card=card,
-            interactions=table,
+            events=CodedEvents.of(table),
             items=items,
             order=order,
             identity=digest([digest_frame(table), digest_frame(items)]),

@@ -10,6 +10,7 @@ import pytest
 
 from bench.data import Dataset
 from bench.data.card import Card
+from bench.data.events import CodedEvents
 from bench.data.hashing import digest, digest_frame
 
 Row = tuple[str, str, float, int]
@@ -54,7 +55,7 @@ def made_dataset(
     return Dataset(
         name=name,
         card=card,
-        interactions=table,
+        events=CodedEvents.of(table),
         items=items,
         order=order,
         identity=identity,

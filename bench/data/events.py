@@ -1,0 +1,49 @@
+"""Events with numbers in the place of ids: a third of the memory of their texts, and nothing is looked up twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bench.data.coding import number_ids
+
+__all__ = ["CodedEvents"]
+
+
+@dataclass(frozen=True, eq=False)
+class CodedEvents:
+    """Events, sorted by user, then time and item, or position.
+
+    Attributes
+    ----------
+    users, items : polars.Series of String
+        The distinct ids, sorted.
+    user, item : ndarray of int32, shape (events,)
+        The place of each event's id there.
+    rest : polars.DataFrame
+        ``rating`` (Float32), ``time``, ``position`` (Int64), null where unknown.
+    """
+
+    users: pl.Series
+    items: pl.Series
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    rest: pl.DataFrame
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Self:
+        """Number the ids of a table with the columns of :meth:`frame`, in the order of its rows."""
+        (users, user), (items, item) = number_ids(frame["user_id"]), number_ids(frame["item_id"])
+        return cls(users, items, user, item, frame.select("rating", "time", "position"))
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def frame(self) -> pl.DataFrame:
+        """One row an event: ``user_id``, ``item_id`` (String), ``rating``, ``time``, ``position``."""
+        ids = {"user_id": self.users.gather(self.user), "item_id": self.items.gather(self.item)}
+        return pl.DataFrame({**ids, **self.rest.to_dict()})
