@@ -51,7 +51,8 @@ _NOT_TEXT = {
 }
 _DAMAGE = (
     *(EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, struct.error),
-    # What the parsers of archives stumble into when a header holds nonsense.
+    # What the parsers of archives stumble into when a header holds nonsense; zipfile raises the last of these for
+    # versions and patches that it does not know.
     *(ValueError, LookupError, OverflowError, RecursionError, NotImplementedError),
 )
 

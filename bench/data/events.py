@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from bench.data.coding import number_ids
 
-__all__ = ["CodedEvents"]
+__all__ = ["EVENT_COLUMNS", "CodedEvents"]
+
+EVENT_COLUMNS = {
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "rating": pl.Float32,
+    "time": pl.Int64,
+    "position": pl.Int64,
+    "row": pl.UInt32,
+}
+"""Events as they are kept before filtering; ``row`` numbers the rows of the source."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 from bench.data.canonical import canonical_order
 from bench.data.card import Counts, Filter, KCore, RatingThreshold, Repeats, TimeWindow
 from bench.data.coding import distinct_ids, rank_ids
-from bench.data.events import CodedEvents
+from bench.data.events import EVENT_COLUMNS, CodedEvents
 from bench.data.pieces import blocks, side_by_side
 from bench.data.sorting import sort_keys, sort_rows
 from bench.errors import DataError
 
 __all__ = ["REPEATED", "Filtered", "Step", "apply_filters", "k_core"]
-
-_KNOWN = {"rating": pl.Float32, "time": pl.Int64, "position": pl.Int64, "row": pl.UInt32}
 
 REPEATED = "repeated user-item pairs"
 """Why a policy for repeated pairs drops an event."""
@@ -139,7 +137,9 @@ def apply_filters(
     del left, order
     table = pl.DataFrame(side_by_side(lambda column: _gathered(column, rows), columns.values()))
     table = table.with_columns(
-        pl.lit(None, dtype).alias(name) for name, dtype in _KNOWN.items() if name not in table.columns
+        pl.lit(None, dtype).alias(name)
+        for name, dtype in EVENT_COLUMNS.items()
+        if name not in (*table.columns, "user_id", "item_id")
     )
     if table["position"].null_count() < table.height:
         within = pl.Series(np.arange(len(user)) - np.searchsorted(user, user), dtype=pl.Int64)

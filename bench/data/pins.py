@@ -158,6 +158,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(path.with_name(f".{path.name}.lock")):
             yield
+    # filelock raises the second where the file system knows no locks.
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(

@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from bench.data.card import Card, InteractionsSource
+from bench.data.events import EVENT_COLUMNS
 from bench.data.hashing import digest
 from bench.data.readers import reader_named
 from bench.data.readers.base import EVENT_TEXTS, Ask, Reader, Rows
@@ -32,14 +33,6 @@ __all__ = ["Prepared", "prepare"]
 _FORMAT = "1"
 """Raised when the same batches would be kept otherwise."""
 
-_EVENTS: Mapping[str, Any] = {
-    "user_id": pl.String,
-    "item_id": pl.String,
-    "rating": pl.Float32,
-    "time": pl.Int64,
-    "position": pl.Int64,
-    "row": pl.UInt32,
-}
 _ITEMS: Mapping[str, Any] = {"item_id": pl.String, "title": pl.String, "categories": pl.List(pl.String)}
 
 
@@ -180,7 +173,7 @@ def _narrow(batch: pl.DataFrame, start: int) -> pl.DataFrame:
     known = batch.with_columns(pl.int_range(start, start + batch.height, dtype=pl.UInt32).alias("row"))
     return known.select(
         pl.col(name).cast(dtype) if name in known.columns else pl.lit(None, dtype).alias(name)
-        for name, dtype in _EVENTS.items()
+        for name, dtype in EVENT_COLUMNS.items()
     )
 
 

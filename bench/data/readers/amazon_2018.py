@@ -16,8 +16,8 @@ import polars as pl
 from bench.data.content import Content
 from bench.data.readers import json_lines
 from bench.data.readers.base import Ask, Rows
-from bench.data.readers.fields import Field, Identity, Prose, Rating, Seconds
-from bench.data.readers.item_fields import Categories, Description, Name, Price
+from bench.data.readers.fields import Seconds, event_fields
+from bench.data.readers.item_fields import Categories, Name, product_fields
 
 __all__ = ["VERSION", "read_interactions", "read_items"]
 
@@ -65,13 +65,7 @@ def read_interactions(content: Content, ask: Ask, rows: Rows) -> Iterator[pl.Dat
         wants them, ``headline``, ``text``, ``reviewer`` (String, null where there is none).
     """
     key = json_lines.keys(content, ask, _EVENTS)
-    fields: list[Field] = [
-        Identity("user_id", key["user"]),
-        Identity("item_id", key["item"]),
-        Rating("rating", key["rating"]),
-        Seconds("time", key["time"]),
-        *(Prose(name, key[name]) for name in ask.texts),
-    ]
+    fields = event_fields(key, ask.texts, Seconds)
     return json_lines.read_rows(content, ask, rows, fields)
 
 
@@ -85,12 +79,5 @@ def read_items(content: Content, ask: Ask, rows: Rows) -> Iterator[pl.DataFrame]
         dollars), ``description`` (String); null where unknown. A product stands there as often as in the file.
     """
     key = json_lines.keys(content, ask, _ITEMS)
-    fields: list[Field] = [
-        Identity("item_id", key["item"]),
-        _Title("title", key["title"]),
-        _Path("categories", key["categories"]),
-        Name("brand", key["brand"]),
-        Price("price", key["price"]),
-        Description("description", key["description"]),
-    ]
+    fields = product_fields(key, title=_Title, path=_Path)
     return json_lines.read_rows(content, ask, rows, fields)

@@ -15,8 +15,8 @@ import polars as pl
 from bench.data.content import Block, Content
 from bench.data.readers import json_lines, text
 from bench.data.readers.base import Ask, Rows
-from bench.data.readers.fields import Field, Identity, Milliseconds, Prose, Rating, Unreadable
-from bench.data.readers.item_fields import Categories, Description, Name, Price
+from bench.data.readers.fields import Field, Milliseconds, Unreadable, event_fields
+from bench.data.readers.item_fields import Categories, product_fields
 
 __all__ = ["VERSION", "read_interactions", "read_items"]
 
@@ -54,20 +54,15 @@ def read_interactions(content: Content, ask: Ask, rows: Rows) -> Iterator[pl.Dat
         null where there is none). The files have no names of reviewers.
     """
     key = json_lines.keys(content, ask, {**_EVENTS, "item": ask.reading.item})
-    fields: list[Field] = [
-        Identity("user_id", key["user"]),
-        Identity("item_id", key["item"]),
-        Rating("rating", key["rating"]),
-        Milliseconds("time", key["time"]),
-    ]
-    texts = [Prose(name, key[name]) for name in ask.texts if name in key]
+    fields = event_fields(key, (), Milliseconds)
+    with_texts = event_fields(key, ask.texts, Milliseconds)
     header: list[str] | None = None
     for block in content.blocks(encoding=ask.reading.encoding):
         if block.first_row == 1 and not block.data.lstrip().startswith(b"{"):
             header = block.lines()[0].split(",")
             text.columns_at(content, header, {field.name: field.key for field in fields})
         if header is None:
-            yield json_lines.read_block(block, rows, [*fields, *texts], json_lines.json_record)
+            yield json_lines.read_block(block, rows, with_texts, json_lines.json_record)
         else:
             yield _table_block(block, header, rows, fields)
 
@@ -86,14 +81,7 @@ def read_items(content: Content, ask: Ask, rows: Rows) -> Iterator[pl.DataFrame]
         stands there as often as in the file.
     """
     key = json_lines.keys(content, ask, _ITEMS)
-    fields: list[Field] = [
-        Identity("item_id", key["item"]),
-        Name("title", key["title"]),
-        _Path("categories", key["categories"]),
-        Name("brand", key["brand"]),
-        Price("price", key["price"]),
-        Description("description", key["description"]),
-    ]
+    fields = product_fields(key, path=_Path)
     return json_lines.read_rows(content, ask, rows, fields)
 
 

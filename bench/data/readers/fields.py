@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ __all__ = [
     "Rating",
     "Seconds",
     "Unreadable",
+    "event_fields",
     "shown",
     "whole_text",
 ]
@@ -260,3 +261,22 @@ def _number(raw: object) -> int | float | None:
         # Python refuses to convert thousands of digits; no number here has them.
         return (int(cell) if cell.lstrip("+-").isdigit() else float(cell)) if len(cell) < 1000 else None
     return raw if isinstance(raw, int | float) and not isinstance(raw, bool) else None
+
+
+def event_fields(key: Mapping[str, str], texts: Iterable[str], time: type[Field]) -> list[Field]:
+    """Make the columns of events: who, what, how many stars, when, and those of ``texts`` that the file has.
+
+    Parameters
+    ----------
+    key : mapping
+        ``user``, ``item``, ``rating``, ``time`` and texts -> the file's columns.
+    time : type of Field
+        How the file writes times.
+    """
+    return [
+        Identity("user_id", key["user"]),
+        Identity("item_id", key["item"]),
+        Rating("rating", key["rating"]),
+        time("time", key["time"]),
+        *(Prose(name, key[name]) for name in texts if name in key),
+    ]

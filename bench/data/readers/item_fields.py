@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from bench.data.readers import text
-from bench.data.readers.fields import Field, shown, whole_text
+from bench.data.readers.fields import Field, Identity, shown, whole_text
 
-__all__ = ["Categories", "Description", "Name", "Price"]
+__all__ = ["Categories", "Description", "Name", "Price", "product_fields"]
 
 _PRICE = re.compile(r"\$?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]+)?")
 
@@ -85,6 +85,20 @@ class Description(Field):
     def _value(self, raw: object) -> str | None:
         parts = raw if isinstance(raw, list) else [] if raw is None else [raw]
         return text.title(" ".join(_text(self, part, "description is not a text") for part in parts))
+
+
+def product_fields(
+    key: Mapping[str, str], *, title: type[Name] = Name, path: type[Categories] = Categories
+) -> list[Field]:
+    """Make the columns of products; ``title`` and ``path`` say how the file writes names and paths of categories."""
+    return [
+        Identity("item_id", key["item"]),
+        title("title", key["title"]),
+        path("categories", key["categories"]),
+        Name("brand", key["brand"]),
+        Price("price", key["price"]),
+        Description("description", key["description"]),
+    ]
 
 
 def _text(field: Field, raw: object, reason: str) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 from bench.data.content import Content
 from bench.data.readers import json_lines
 from bench.data.readers.base import Ask, Rows
-from bench.data.readers.fields import Field, Identity, Moment, Prose, Rating
+from bench.data.readers.fields import Field, Identity, Moment, Prose, event_fields
 from bench.data.readers.item_fields import Categories, Name
 
 __all__ = ["VERSION", "read_interactions", "read_items", "read_users"]
@@ -35,13 +35,7 @@ def read_interactions(content: Content, ask: Ask, rows: Rows) -> Iterator[pl.Dat
         the file of users.
     """
     key = json_lines.keys(content, ask, _EVENTS)
-    fields: list[Field] = [
-        Identity("user_id", key["user"]),
-        Identity("item_id", key["item"]),
-        Rating("rating", key["rating"]),
-        Moment("time", key["time"]),
-        *(Prose(name, key[name]) for name in ask.texts if name in key),
-    ]
+    fields = event_fields(key, ask.texts, Moment)
     return json_lines.read_rows(content, ask, rows, fields)
 
 

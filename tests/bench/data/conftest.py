@@ -24,9 +24,9 @@ def _no_ambient_folders(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path | None:
-    beside = Path(__file__).resolve().parents[3].parent / "shared" / "data"
-    folder = Path(os.environ.get("BENCH_DATA_DIR") or beside)
-    return folder if folder.is_dir() else None
+    # tests/conftest.py has set it where the data lies beside the checkout.
+    folder = Path(os.environ.get("BENCH_DATA_DIR", ""))
+    return folder if "BENCH_DATA_DIR" in os.environ and folder.is_dir() else None
 
 
 @pytest.fixture

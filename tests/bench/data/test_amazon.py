@@ -42,7 +42,7 @@ def careful_road_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 def real(folder: Path, name: str) -> Path:
     path = folder / "amazon" / name
     if not path.is_file():
-        pytest.skip(f"no {path}")
+        pytest.skip(f"needs the real reviews at BENCH_DATA_DIR/amazon/{name}")
     return path
 
 

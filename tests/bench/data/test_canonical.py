@@ -9,21 +9,13 @@ from hypothesis import strategies as st
 
 from bench.data.card import Repeats
 from bench.data.coding import encode
-from bench.data.events import CodedEvents
+from bench.data.events import EVENT_COLUMNS, CodedEvents
 from bench.data.filters import apply_filters
 from bench.data.sorting import sort_keys, sort_rows
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
 IDS = [*"abcdefghijklmnopqrstuvwxyzäöü", "a b", " a", "", "日本"]
-SCHEMA = {
-    "user_id": pl.String,
-    "item_id": pl.String,
-    "rating": pl.Float32,
-    "time": pl.Int64,
-    "position": pl.Int64,
-    "row": pl.UInt32,
-    "review_hash": pl.UInt64,
-}
+SCHEMA = {**EVENT_COLUMNS, "review_hash": pl.UInt64}
 EVENT = st.tuples(
     st.sampled_from(["b", "a", "ü", "日", "A "]),
     TEXT,

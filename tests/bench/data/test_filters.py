@@ -14,18 +14,11 @@ from hypothesis import strategies as st
 
 from bench.data import filters
 from bench.data.card import Counts, Filter, KCore, RatingThreshold, Repeats, TimeWindow
+from bench.data.events import EVENT_COLUMNS
 from bench.data.filters import REPEATED, Step, k_core
 from bench.errors import DataError
 
-SCHEMA = {
-    "user_id": pl.String,
-    "item_id": pl.String,
-    "rating": pl.Float32,
-    "time": pl.Int64,
-    "position": pl.Int64,
-    "row": pl.UInt32,
-    "review_hash": pl.UInt64,
-}
+SCHEMA = {**EVENT_COLUMNS, "review_hash": pl.UInt64}
 # Few users, items, times and ratings, so that repeats and ties are the rule.
 ROW = st.tuples(
     st.sampled_from(["ann", "bob", "Eve", "u 1", "ü"]),

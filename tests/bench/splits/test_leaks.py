@@ -382,11 +382,11 @@ class Spy(Recommender):
         return np.full(len(requests), 0.5, np.float32)
 
     def save(self, folder: Path) -> None:
-        raise NotImplementedError
+        raise AssertionError("a spy is never stored")
 
     @classmethod
     def load(cls, folder: Path, settings: Any, *, device: str = "cpu") -> Any:
-        raise NotImplementedError
+        raise AssertionError("a spy is never stored")
 
 
 class ListingSpy(Spy):
