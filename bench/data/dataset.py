@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,6 @@ from typing import Literal
 import polars as pl
 
 from bench.data.card import Card, Source, load_card
-from bench.data.coding import encode
 from bench.data.events import CodedEvents
 from bench.data.filters import REPEATED, Step, apply_filters
 from bench.data.hashing import digest, digest_frame
@@ -121,15 +120,14 @@ def load_dataset(name_or_path: str | Path | Card, *, download: bool = True) -> D
     filtered, steps = apply_filters(
         _checked(card, prepared.read_events(), where), card.filters, what=f"{card.name} ({where})"
     )
-    events = filtered.events
-    interactions = events.frame()
+    events = replace(filtered, rest=filtered.rest.select("rating", "time", "position"))
     items = _items_of(events.items, prepared.items)
     dropped = Counter(prepared.dropped)
     for step in steps:
         dropped[step.reason] += step.dropped
-    content = {"order": card.order, "interactions": digest_frame(interactions), "items": digest_frame(items)}
+    content = {"order": card.order, "interactions": digest_frame(events.frame()), "items": digest_frame(items)}
     if prepared.reviews is not None:
-        content["reviews"] = digest_frame(filtered.extra.select("review_hash"))
+        content["reviews"] = digest_frame(filtered.rest.select("review_hash"))
     if card.repeats == "all":
         content["repeats"] = "all"
     return Dataset(
@@ -139,12 +137,12 @@ def load_dataset(name_or_path: str | Path | Card, *, download: bool = True) -> D
         items=items,
         order=card.order,
         identity=digest(content),
-        warnings=tuple(_warnings(card, prepared, interactions, steps)),
+        warnings=tuple(_warnings(card, prepared, events, steps)),
         dropped={reason: rows for reason, rows in dropped.items() if rows},
         missing=missing,
         sources=sources,
         steps=steps,
-        reviews=_reviews(prepared, filtered.extra),
+        reviews=_reviews(prepared, filtered.rest["row"]),
     )
 
 
@@ -160,12 +158,11 @@ def _locate(card: Card, download: bool) -> tuple[dict[str, Located], tuple[str, 
     return {role: located for role, located in found.items() if located is not None}, missing
 
 
-def _checked(card: Card, events: pl.DataFrame, where: str) -> pl.DataFrame:
+def _checked(card: Card, events: CodedEvents, where: str) -> CodedEvents:
     """Compare what the files hold with what the card expects."""
     if card.counts is None:
         return events
-    counted = {"users": encode(events["user_id"])[1], "items": encode(events["item_id"])[1]}
-    counted["interactions"] = events.height
+    counted = {"users": len(events.users), "items": len(events.items), "interactions": len(events)}
     wrong = [
         f"{what}: expected {expected:,}, found {counted[what]:,}"
         for what, expected in card.counts.model_dump().items()
@@ -186,15 +183,15 @@ def _items_of(ids: pl.Series, texts: pl.DataFrame | None) -> pl.DataFrame:
     return items.join(texts, on="item_id", how="left").sort("item_id")
 
 
-def _reviews(prepared: Prepared, extra: pl.DataFrame) -> Reviews | None:
+def _reviews(prepared: Prepared, rows: pl.Series) -> Reviews | None:
     if prepared.reviews is None:
         return None
-    return Reviews(prepared.reviews, extra["row"].to_numpy(), prepared.texts)
+    return Reviews(prepared.reviews, rows.to_numpy(), prepared.texts)
 
 
-def _warnings(card: Card, prepared: Prepared, interactions: pl.DataFrame, steps: Sequence[Step]) -> list[str]:
+def _warnings(card: Card, prepared: Prepared, events: CodedEvents, steps: Sequence[Step]) -> list[str]:
     warnings = []
-    ties = tie_statistics(interactions)
+    ties = tie_statistics(events)
     if ties is None:
         warnings.append("tie order unknown: the data has an order but no times")
     elif ties.users_last_two > 0:

@@ -115,8 +115,8 @@ def _ratings(dataset: Dataset) -> Iterator[Row]:
 
 
 def _times(dataset: Dataset) -> Iterator[Row]:
-    ties = tie_statistics(dataset.interactions)
-    days = tie_statistics(dataset.interactions, within_s=DAY_S)
+    ties = tie_statistics(dataset.events)
+    days = tie_statistics(dataset.events, within_s=DAY_S)
     if ties is None or days is None:
         yield "times", "none: only the order of each user's events is known"
         return

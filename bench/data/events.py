@@ -13,20 +13,13 @@ from bench.data.coding import number_ids
 
 __all__ = ["EVENT_COLUMNS", "CodedEvents"]
 
-EVENT_COLUMNS = {
-    "user_id": pl.String,
-    "item_id": pl.String,
-    "rating": pl.Float32,
-    "time": pl.Int64,
-    "position": pl.Int64,
-    "row": pl.UInt32,
-}
-"""Events as they are kept before filtering; ``row`` numbers the rows of the source."""
+EVENT_COLUMNS = {"rating": pl.Float32, "time": pl.Int64, "position": pl.Int64, "row": pl.UInt32}
+"""What is kept of every event beside its user and item; ``row`` numbers the rows of the source."""
 
 
 @dataclass(frozen=True, eq=False)
 class CodedEvents:
-    """Events, sorted by user, then time and item, or position.
+    """Events, one row each.
 
     Attributes
     ----------
@@ -35,7 +28,7 @@ class CodedEvents:
     user, item : ndarray of int32, shape (events,)
         The place of each event's id there.
     rest : polars.DataFrame
-        ``rating`` (Float32), ``time``, ``position`` (Int64), null where unknown.
+        Other columns: ``rating`` (Float32), ``time``, ``position`` (Int64)..., null where unknown.
     """
 
     users: pl.Series
@@ -46,14 +39,14 @@ class CodedEvents:
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Self:
-        """Number the ids of a table with the columns of :meth:`frame`, in the order of its rows."""
+        """Number the ids of a table with ``user_id``, ``item_id`` (String, no nulls) and other columns."""
         (users, user), (items, item) = number_ids(frame["user_id"]), number_ids(frame["item_id"])
-        return cls(users, items, user, item, frame.select("rating", "time", "position"))
+        return cls(users, items, user, item, frame.drop("user_id", "item_id"))
 
     def __len__(self) -> int:
         return len(self.user)
 
     def frame(self) -> pl.DataFrame:
-        """One row an event: ``user_id``, ``item_id`` (String), ``rating``, ``time``, ``position``."""
+        """One table: ``user_id``, ``item_id`` (String), and the other columns."""
         ids = {"user_id": self.users.gather(self.user), "item_id": self.items.gather(self.item)}
         return pl.DataFrame({**ids, **self.rest.to_dict()})

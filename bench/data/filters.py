@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from bench.data.canonical import canonical_order
 from bench.data.card import Counts, Filter, KCore, RatingThreshold, Repeats, TimeWindow
-from bench.data.coding import distinct_ids, rank_ids
 from bench.data.events import EVENT_COLUMNS, CodedEvents
 from bench.data.pieces import blocks, side_by_side
 from bench.data.sorting import sort_keys, sort_rows
 from bench.errors import DataError
 
-__all__ = ["REPEATED", "Filtered", "Step", "apply_filters", "k_core"]
+__all__ = ["REPEATED", "Step", "apply_filters", "k_core"]
 
 REPEATED = "repeated user-item pairs"
 """Why a policy for repeated pairs drops an event."""
@@ -50,47 +49,28 @@ class Step:
     counts: Counts
 
 
-@dataclass(frozen=True, eq=False)
-class Filtered:
-    """The events that filters left, in canonical order.
-
-    Attributes
-    ----------
-    events : CodedEvents
-    extra : polars.DataFrame
-        ``row`` (UInt32: the row of the source) and, where it was given, ``review_hash`` (UInt64).
-    """
-
-    events: CodedEvents
-    extra: pl.DataFrame
-
-    def frame(self) -> pl.DataFrame:
-        """All columns in one table, the ids as texts."""
-        return self.events.frame().hstack(self.extra)
-
-
 def apply_filters(
-    events: pl.DataFrame, card_filters: Sequence[Filter], *, what: str
-) -> tuple[Filtered, tuple[Step, ...]]:
+    events: CodedEvents, card_filters: Sequence[Filter], *, what: str
+) -> tuple[CodedEvents, tuple[Step, ...]]:
     """Apply a card's filters in their order.
 
     Where none of them says what becomes of repeated user-item pairs, the first event of each pair is kept at the end.
 
     Parameters
     ----------
-    events : polars.DataFrame
-        ``user_id``, ``item_id`` (String, no nulls), ``rating`` (Float32), ``time`` (Int64, Unix seconds),
-        ``position`` (Int64), ``row`` (UInt32) and, for texts, ``review_hash`` (UInt64); null where unknown.
+    events : CodedEvents
+        With any of ``rating`` (Float32), ``time`` (Int64, Unix seconds), ``position`` (Int64), ``row`` (UInt32) and,
+        for texts, ``review_hash`` (UInt64); null where unknown.
     card_filters : sequence of Filter
     what : str
         The data, for messages.
 
     Returns
     -------
-    filtered : Filtered
-        Canonical order: by user, time, position, item, rating and review, what is unknown last; positions are
-        numbered from 0 within the user where they are known. But for ``row``, the same events in any order give the
-        same.
+    events : CodedEvents
+        What is left, its ids numbered anew, with all columns of ``EVENT_COLUMNS`` and ``review_hash`` where it was
+        given. In canonical order: by user, time, position, item, rating and review, what is unknown last; positions
+        count from 0 within the user where they are known. But for ``row``, the same events in any order give the same.
     steps : tuple of Step
         One a filter, the one for repeated pairs always among them.
 
@@ -100,17 +80,13 @@ def apply_filters(
         A filter that leaves nothing, or other counts than it promises; one that needs times or ratings that are
         not there.
     """
-    if not events.height:
+    if not len(events):
         raise DataError(f"{what}: there are no events")
-    columns = {name: events[name] for name in events.columns}
-    rows = np.arange(events.height, dtype=np.uint32)
-    # Codes stand in for the ids from here on: where nobody else holds the texts, their memory is free again.
+    users, items = events.users, events.items
+    columns = {name: events.rest[name] for name in events.rest.columns}
+    left = _Left(columns, np.arange(len(events), dtype=np.uint32), events.user, events.item)
+    # Where nobody else holds the events, what a filter drops is free again.
     del events
-    ids = [columns.pop("user_id"), columns.pop("item_id")]
-    (users, user), (items, item) = side_by_side(distinct_ids, ids)
-    del ids
-    left = _Left(columns, rows, user, item)
-    del rows, user, item
 
     specs = list(card_filters)
     if not any(isinstance(spec, Repeats) for spec in specs):
@@ -135,17 +111,13 @@ def apply_filters(
     order = canonical_order(user, item, left.column)
     user, item, rows = user[order], item[order], left.rows[order]
     del left, order
-    table = pl.DataFrame(side_by_side(lambda column: _gathered(column, rows), columns.values()))
-    table = table.with_columns(
-        pl.lit(None, dtype).alias(name)
-        for name, dtype in EVENT_COLUMNS.items()
-        if name not in (*table.columns, "user_id", "item_id")
-    )
-    if table["position"].null_count() < table.height:
+    known = side_by_side(lambda column: _gathered(column, rows), columns.values())
+    unknown = {name: dtype for name, dtype in EVENT_COLUMNS.items() if name not in columns}
+    rest = pl.DataFrame(known + [pl.Series(name, dtype=dtype).clear(len(rows)) for name, dtype in unknown.items()])
+    if rest["position"].null_count() < rest.height:
         within = pl.Series(np.arange(len(user)) - np.searchsorted(user, user), dtype=pl.Int64)
-        table = table.with_columns(pl.when(pl.col("position").is_not_null()).then(within).alias("position"))
-    coded = CodedEvents(users, items, user, item, table.select("rating", "time", "position"))
-    return Filtered(coded, table.select("row", *({"review_hash"} & set(table.columns)))), tuple(steps)
+        rest = rest.with_columns(pl.when(pl.col("position").is_not_null()).then(within).alias("position"))
+    return CodedEvents(users, items, user, item, rest), tuple(steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,13 +159,12 @@ def _gathered(column: pl.Series, rows: NDArray[np.uint32]) -> pl.Series:
 
 
 def _renumber(coded: tuple[pl.Series, NDArray[np.int32]]) -> tuple[pl.Series, NDArray[np.int32]]:
-    """Sort the ids that still occur, and number the rows by them."""
+    """Keep the ids that still occur, in their order, and number the rows by them."""
     ids, codes = coded
     left = np.flatnonzero(_tally(codes, len(ids)))
-    ordered, rank = rank_ids(ids.gather(left))
     number = np.empty(len(ids), np.int32)
-    number[left] = rank
-    return ordered, number[codes]
+    number[left] = np.arange(len(left), dtype=np.int32)
+    return ids.gather(left), number[codes]
 
 
 def _differences(expected: Counts, found: Counts) -> str:

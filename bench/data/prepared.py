@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from bench.data.card import Card, InteractionsSource
-from bench.data.events import EVENT_COLUMNS
+from bench.data.coding import distinct_ids, rank_ids
+from bench.data.events import EVENT_COLUMNS, CodedEvents
 from bench.data.hashing import digest
 from bench.data.readers import reader_named
 from bench.data.readers.base import EVENT_TEXTS, Ask, Reader, Rows
@@ -30,7 +32,7 @@ from bench.errors import DataError
 
 __all__ = ["Prepared", "prepare"]
 
-_FORMAT = "1"
+_FORMAT = "2"
 """Raised when the same batches would be kept otherwise."""
 
 _ITEMS: Mapping[str, Any] = {"item_id": pl.String, "title": pl.String, "categories": pl.List(pl.String)}
@@ -42,8 +44,8 @@ class Prepared:
 
     Attributes
     ----------
-    events : Path
-        Parquet file of the events, see :meth:`read_events`.
+    folder : Path
+        Where it lies.
     items : polars.DataFrame or None
         What is known of the items, one row an item.
     reviews : Path or None
@@ -54,18 +56,28 @@ class Prepared:
         Reason -> rows of the sources that could not be read.
     """
 
-    events: Path
+    folder: Path
     items: pl.DataFrame | None
     reviews: Path | None
     texts: tuple[str, ...]
     dropped: Mapping[str, int]
 
-    def read_events(self) -> pl.DataFrame:
-        """``user_id``, ``item_id``, ``rating``, ``time``, ``position``, ``row`` and, with reviews, ``review_hash``.
+    def read_events(self) -> CodedEvents:
+        """Read the events, in the order of the sources.
 
-        What is unknown is null; ``row`` (UInt32) is the row of ``reviews``, ``review_hash`` is UInt64.
+        Their columns are ``EVENT_COLUMNS`` and, with reviews, ``review_hash`` (UInt64); what is unknown is null, and
+        ``row`` is the row of ``reviews``.
         """
-        return pl.read_parquet(self.events)
+        table = pl.read_parquet(self.folder / "events.parquet")
+        users, user = _sorted_ids(self.folder / "users.parquet", table["user"])
+        items, item = _sorted_ids(self.folder / "ids.parquet", table["item"])
+        return CodedEvents(users, items, user, item, table.drop("user", "item"))
+
+
+def _sorted_ids(path: Path, codes: pl.Series) -> tuple[pl.Series, NDArray[np.int32]]:
+    """The ids in their order, and the place of each event's id there; the file has them as they were first met."""
+    ids, rank = rank_ids(pl.read_parquet(path)["id"])
+    return ids, rank[codes.to_numpy()]
 
 
 def prepare(card: Card, sources: Mapping[str, Located]) -> Prepared:
@@ -141,7 +153,7 @@ def _convert(card: Card, reader: Reader, sources: Mapping[str, Located], folder:
     drop = card.reading.bad_rows == "drop"
     names = _reviewers(card, reader, sources, drop, dropped)
     texts: tuple[str, ...] = ()
-    start = 0
+    start, users, items = 0, _Numbers(), _Numbers()
     with ExitStack() as stack:
         events = stack.enter_context(_Parquet.writing(folder / "events.parquet"))
         reviews = stack.enter_context(_Parquet.writing(folder / "reviews.parquet"))
@@ -150,8 +162,13 @@ def _convert(card: Card, reader: Reader, sources: Mapping[str, Located], folder:
             for batch in reader.read_interactions(rows.content, Ask(source.columns, card.reading), rows):
                 if names is not None:
                     batch = batch.join(names, on="user_id", how="left", maintain_order="left")
-                texts = tuple(name for name in EVENT_TEXTS if name in batch.columns)
-                narrow = _narrow(batch, start)
+                found = tuple(name for name in EVENT_TEXTS if name in batch.columns)
+                if start and found != texts:
+                    raise DataError(f"{rows.content}: other texts than in the files before it: {_named(found, texts)}")
+                texts = found
+                narrow = _narrow(batch, start).with_columns(
+                    user=users.of(batch["user_id"]), item=items.of(batch["item_id"])
+                )
                 if texts:
                     narrow = narrow.with_columns(_review_hash(batch.select(texts)))
                     reviews.write(batch.select(texts))
@@ -160,10 +177,34 @@ def _convert(card: Card, reader: Reader, sources: Mapping[str, Located], folder:
             dropped += rows.dropped
     if start == 0:
         raise DataError(f"{sources['interactions'].content}: not a single row could be read")
-    if (items := _items(card, reader, sources, drop, dropped)) is not None:
-        items.write_parquet(folder / "items.parquet")
+    users.write(folder / "users.parquet")
+    items.write(folder / "ids.parquet")
+    if (known := _items(card, reader, sources, drop, dropped)) is not None:
+        known.write_parquet(folder / "items.parquet")
     about = {"texts": texts, "dropped": dict(sorted(dropped.items()))}
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+def _named(found: Sequence[str], before: Sequence[str]) -> str:
+    return f"{', '.join(found) or 'none'} instead of {', '.join(before) or 'none'}"
+
+
+class _Numbers:
+    """Numbers for ids, in the order in which they are first met."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def of(self, ids: pl.Series) -> pl.Series:
+        """Number the ids of a batch."""
+        distinct, local = distinct_ids(ids)
+        known = self._known
+        numbers = np.array([known.setdefault(name, len(known)) for name in distinct.to_list()], np.int32)
+        return pl.Series(numbers[local])
+
+    def write(self, path: Path) -> None:
+        """Keep the ids by number."""
+        pl.DataFrame({"id": pl.Series(list(self._known), dtype=pl.String)}).write_parquet(path)
 
 
 def _narrow(batch: pl.DataFrame, start: int) -> pl.DataFrame:
@@ -259,7 +300,7 @@ def _load(folder: Path) -> Prepared:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     items, reviews = folder / "items.parquet", folder / "reviews.parquet"
     return Prepared(
-        events=folder / "events.parquet",
+        folder=folder,
         items=pl.read_parquet(items) if items.is_file() else None,
         reviews=reviews if reviews.is_file() else None,
         texts=tuple(about["texts"]),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
-from bench.data.coding import encode
+from bench.data.events import CodedEvents
 
 __all__ = ["DAY_S", "TieStatistics", "tie_statistics"]
 
@@ -31,22 +30,22 @@ class TieStatistics:
     events: float
 
 
-def tie_statistics(interactions: pl.DataFrame, *, within_s: int = 1) -> TieStatistics | None:
-    """Measure the ties of an interaction table (columns ``user_id`` and ``time``); None when it has no times.
+def tie_statistics(events: CodedEvents, *, within_s: int = 1) -> TieStatistics | None:
+    """Measure the ties of events; None when they have no times.
 
     Parameters
     ----------
-    interactions : polars.DataFrame
+    events : CodedEvents
+        With ``time``.
     within_s : int
         Times count as the same when they lie in the same stretch of so many seconds: 1, or ``DAY_S`` for a UTC day
         (many sources know the day only, and some invent the hour).
     """
-    if interactions["time"].null_count() == interactions.height:
+    if events.rest["time"].null_count() == len(events):
         return None
-    user, users = encode(interactions["user_id"])
-    time = interactions["time"].to_numpy() // within_s
+    user, time = events.user, events.rest["time"].to_numpy() // within_s
     new = np.append(True, user[1:] != user[:-1])
-    if new.sum() > users or (np.diff(time)[~new[1:]] < 0).any():
+    if new.sum() > len(events.users) or (np.diff(time)[~new[1:]] < 0).any():
         order = np.lexsort((time, user))
         user, time = user[order], time[order]
         new = np.append(True, user[1:] != user[:-1])

@@ -103,7 +103,7 @@ def test_tie_statistics_by_hand(tmp_path, card_of):
         ("single", "p", 3, 2),
     ]
     dataset = load_dataset(card_of(tmp_path, "recbole-atomic", {"interactions": timed(rows)}))
-    ties = tie_statistics(dataset.interactions)
+    ties = tie_statistics(dataset.events)
     assert ties is not None
     assert ties.users_last_two == pytest.approx(1 / 3)
     assert ties.events == pytest.approx(4 / 9)
@@ -117,7 +117,7 @@ def test_no_ties_no_warning(tmp_path, card_of):
 
 def test_data_without_times_says_that_the_order_of_ties_is_unknown(tmp_path, card_of):
     dataset = load_dataset(card_of(tmp_path, "s3rec", {"interactions": "u a b\n"}))
-    assert tie_statistics(dataset.interactions) is None
+    assert tie_statistics(dataset.events) is None
     assert any("tie order unknown" in warning for warning in dataset.warnings)
 
 
@@ -160,7 +160,7 @@ def test_the_ties_of_movielens_are_those_of_a_plain_count():
         times[user].append(time)
     last_two = sum(sorted(of_user)[-1] == sorted(of_user)[-2] for of_user in times.values()) / len(times)
     tied = sum(count for of_user in times.values() for count in Counter(of_user).values() if count > 1) / 100_000
-    ties = tie_statistics(dataset.interactions)
+    ties = tie_statistics(dataset.events)
     assert ties is not None
     assert (ties.users_last_two, ties.events) == pytest.approx((last_two, tied))
 

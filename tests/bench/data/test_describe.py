@@ -141,7 +141,7 @@ def test_ties_within_a_day():
         ("x", "a", 5),
     ]
     table = dataset(events).interactions
-    seconds, days = tie_statistics(table), tie_statistics(table, within_s=DAY_S)
+    seconds, days = (tie_statistics(CodedEvents.of(table), within_s=stretch) for stretch in (1, DAY_S))
     assert (seconds.users_last_two, seconds.events) == pytest.approx((1 / 3, 2 / 8))
     assert (days.users_last_two, days.events) == pytest.approx((2 / 3, 4 / 8))
 
@@ -151,7 +151,7 @@ def test_ties_within_a_day():
 def test_ties_are_those_of_a_plain_count_whatever_the_order_of_rows(events, within, draw):
     draw.shuffle(events)
     table = pl.DataFrame(events, schema={"user_id": pl.String, "time": pl.Int64}, orient="row")
-    ties = tie_statistics(table, within_s=within)
+    ties = tie_statistics(CodedEvents.of(table.with_columns(item_id=pl.lit("i"))), within_s=within)
     times = {user: sorted(time // within for other, time in events if other == user) for user, _ in events}
     tied = sum(Counter(own)[time] > 1 for own in times.values() for time in own)
     several = [own for own in times.values() if len(own) > 1]

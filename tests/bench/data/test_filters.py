@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from bench.data import filters
 from bench.data.card import Counts, Filter, KCore, RatingThreshold, Repeats, TimeWindow
-from bench.data.events import EVENT_COLUMNS
+from bench.data.events import EVENT_COLUMNS, CodedEvents
 from bench.data.filters import REPEATED, Step, k_core
 from bench.errors import DataError
 
-SCHEMA = {**EVENT_COLUMNS, "review_hash": pl.UInt64}
+SCHEMA = {"user_id": pl.String, "item_id": pl.String, **EVENT_COLUMNS, "review_hash": pl.UInt64}
 # Few users, items, times and ratings, so that repeats and ties are the rule.
 ROW = st.tuples(
     st.sampled_from(["ann", "bob", "Eve", "u 1", "ü"]),
@@ -34,8 +34,8 @@ Row = tuple[str, str, float, int, int]
 
 def apply_filters(events: pl.DataFrame, specs: list, *, what: str) -> tuple[pl.DataFrame, tuple[Step, ...]]:
     """What is left as one table."""
-    filtered, steps = filters.apply_filters(events, specs, what=what)
-    return filtered.frame(), steps
+    left, steps = filters.apply_filters(CodedEvents.of(events), specs, what=what)
+    return left.frame(), steps
 
 
 def table(rows: Sequence[Row], *, timed: bool = True) -> pl.DataFrame:
@@ -151,8 +151,8 @@ def test_a_policy_for_repeats_stands_where_the_card_puts_it():
 @settings(deadline=None)
 @given(ROWS, ORDER)
 def test_numbers_follow_the_order_of_the_ids(rows, order):
-    filtered, _ = filters.apply_filters(table(order.sample(rows, len(rows))), [], what="data")
-    left, events = filtered.frame(), filtered.events
+    events, _ = filters.apply_filters(CodedEvents.of(table(order.sample(rows, len(rows)))), [], what="data")
+    left = events.frame()
     for name, ids, numbers in (("user_id", events.users, events.user), ("item_id", events.items, events.item)):
         assert ids.to_list() == sorted(set(left[name]), key=str.encode)
         assert [ids[int(number)] for number in numbers] == left[name].to_list()

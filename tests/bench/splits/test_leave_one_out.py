@@ -136,7 +136,7 @@ def test_ties_at_the_end_are_reported_and_broken_by_the_seed(make_card: Callable
     # 43 of 100 users have their last two events in one second, as in Amazon's reviews by day.
     rows = [(f"u{u}", f"i{(u + 7 * n) % 50}", 3.0, n - (n == 5 and u < 43)) for u in range(100) for n in range(6)]
     dataset = load_dataset(make_card(rows))
-    ties = tie_statistics(dataset.interactions)
+    ties = tie_statistics(dataset.events)
     assert ties is not None
     assert ties.users_last_two == pytest.approx(0.43)
 
