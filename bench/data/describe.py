@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.data.coding import encode
 from bench.data.dataset import Dataset
 from bench.data.hashing import mix64, stable_hash64
 from bench.data.histogram import length_histogram, time_histogram
@@ -50,35 +48,20 @@ def describe(dataset: Dataset) -> pd.DataFrame:
     """
     import pandas as pd
 
-    events = _Coded.of(dataset.interactions)
     rows = [
-        *_size(dataset, events),
-        *_origin(dataset, events),
+        *_size(dataset),
+        *_origin(dataset),
         *_ratings(dataset),
         *_times(dataset),
-        *_cold(dataset, events),
+        *_cold(dataset),
         *_item_texts(dataset),
         *_review_texts(dataset.reviews),
     ]
     return pd.DataFrame(rows, columns=["figure", "value"])
 
 
-@dataclass(frozen=True)
-class _Coded:
-    """Users and items as numbers from 0; events stay in their order: by user, then by time or position."""
-
-    user: Codes
-    item: Codes
-
-    @classmethod
-    def of(cls, interactions: pl.DataFrame) -> _Coded:
-        # Rows of a user stand together: a code is the number of users before.
-        users = interactions["user_id"]
-        user = (users != users.shift(1)).fill_null(False).cum_sum().to_numpy().astype(np.int32)
-        return cls(user, encode(interactions["item_id"])[0])
-
-
-def _size(dataset: Dataset, events: _Coded) -> Iterator[Row]:
+def _size(dataset: Dataset) -> Iterator[Row]:
+    events = dataset.events
     histories, popularity = np.bincount(events.user), np.bincount(events.item)
     yield "users", f"{len(histories):,}"
     yield "items", f"{dataset.items.height:,}"
@@ -90,7 +73,7 @@ def _size(dataset: Dataset, events: _Coded) -> Iterator[Row]:
     yield "users by history length", "\n".join(length_histogram(histories))
 
 
-def _origin(dataset: Dataset, events: _Coded) -> Iterator[Row]:
+def _origin(dataset: Dataset) -> Iterator[Row]:
     """What was dropped, why, and what each filter left."""
     for reason, count in dataset.dropped.items():
         yield f"dropped: {reason}", f"{count:,}"
@@ -98,13 +81,14 @@ def _origin(dataset: Dataset, events: _Coded) -> Iterator[Row]:
         left = step.counts
         counts = f"{left.users:,} users, {left.items:,} items, {left.interactions:,} interactions"
         yield f"after {step.name}", f"{counts} ({step.dropped:,} dropped)"
+    events = dataset.events
     pairs = pl.Series(events.user.astype(np.int64) * dataset.items.height + events.item).n_unique()
     if pairs < len(events.user):
         yield "events that repeat a user-item pair", f"{len(events.user) - pairs:,} (kept)"
 
 
 def _ratings(dataset: Dataset) -> Iterator[Row]:
-    ratings = dataset.interactions["rating"].drop_nulls().to_numpy()
+    ratings = dataset.events.rest["rating"].drop_nulls().to_numpy()
     if not len(ratings):
         yield "ratings", "none"
         return
@@ -120,7 +104,7 @@ def _times(dataset: Dataset) -> Iterator[Row]:
     if ties is None or days is None:
         yield "times", "none: only the order of each user's events is known"
         return
-    times = dataset.interactions["time"].to_numpy()
+    times = dataset.events.rest["time"].to_numpy()
     yield "first event", _date(times.min())
     yield "last event", _date(times.max())
     yield "events by time", "\n".join(time_histogram(times))
@@ -137,8 +121,9 @@ def _date(seconds: int) -> str:
         return f"{seconds} s (outside the calendar: are these seconds?)"
 
 
-def _cold(dataset: Dataset, events: _Coded) -> Iterator[Row]:
+def _cold(dataset: Dataset) -> Iterator[Row]:
     """How often a test event meets an item or a user that training does not hold."""
+    events = dataset.events
     # Leave-one-out: the last event of every user with three or more; ties in time fall as the table has them.
     lengths = np.bincount(events.user)
     last = np.cumsum(lengths)[lengths >= 3] - 1
@@ -150,7 +135,7 @@ def _cold(dataset: Dataset, events: _Coded) -> Iterator[Row]:
         yield "leave-one-out test events of an unseen item", shares
     if dataset.order != "time":
         return
-    times = dataset.interactions["time"].to_numpy()
+    times = dataset.events.rest["time"].to_numpy()
     # Events of one second are never parted: all of the cut's second are later.
     cut = np.partition(times, place := int(_EARLIER * len(times)))[place]
     later = times >= cut

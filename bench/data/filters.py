@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.data.canonical import canonical_order
 from bench.data.card import Counts, Filter, KCore, RatingThreshold, Repeats, TimeWindow
 from bench.data.events import EVENT_COLUMNS, CodedEvents
-from bench.data.pieces import blocks, side_by_side
+from bench.data.pieces import gather, tally
 from bench.data.sorting import sort_keys, sort_rows
 from bench.errors import DataError
 
@@ -107,11 +107,13 @@ def apply_filters(
         if spec.counts is not None and spec.counts != steps[-1].counts:
             raise DataError(f"{what}: after {name}: {_differences(spec.counts, steps[-1].counts)}")
 
-    (users, user), (items, item) = side_by_side(_renumber, [(users, left.user), (items, left.item)])
+    (users, user), (items, item) = (_renumber(*ids) for ids in ((users, left.user), (items, left.item)))
     order = canonical_order(user, item, left.column)
-    user, item, rows = user[order], item[order], left.rows[order]
-    del left, order
-    known = side_by_side(lambda column: _gathered(column, rows), columns.values())
+    rows = gather(left.rows, order)
+    del left
+    user, item = gather(user, order), gather(item, order)
+    del order
+    known = [_gathered(column, rows) for column in columns.values()]
     unknown = {name: dtype for name, dtype in EVENT_COLUMNS.items() if name not in columns}
     rest = pl.DataFrame(known + [pl.Series(name, dtype=dtype).clear(len(rows)) for name, dtype in unknown.items()])
     if rest["position"].null_count() < rest.height:
@@ -146,7 +148,7 @@ class _Left:
         return column.to_numpy()
 
     def counts(self) -> Counts:
-        users, items = (np.count_nonzero(_tally(codes, int(codes.max()) + 1)) for codes in (self.user, self.item))
+        users, items = (np.count_nonzero(tally(codes, int(codes.max()) + 1)) for codes in (self.user, self.item))
         return Counts(users=int(users), items=int(items), interactions=len(self.rows))
 
 
@@ -155,16 +157,15 @@ def _gathered(column: pl.Series, rows: NDArray[np.uint32]) -> pl.Series:
     if missing == len(column):
         return column.clear(len(rows))
     # polars is several times slower, above all where the column is in many pieces.
-    return column.gather(rows) if missing else pl.Series(column.name, column.to_numpy()[rows])
+    return column.gather(rows) if missing else pl.Series(column.name, gather(column.to_numpy(), rows))
 
 
-def _renumber(coded: tuple[pl.Series, NDArray[np.int32]]) -> tuple[pl.Series, NDArray[np.int32]]:
+def _renumber(ids: pl.Series, codes: NDArray[np.int32]) -> tuple[pl.Series, NDArray[np.int32]]:
     """Keep the ids that still occur, in their order, and number the rows by them."""
-    ids, codes = coded
-    left = np.flatnonzero(_tally(codes, len(ids)))
+    left = np.flatnonzero(tally(codes, len(ids)))
     number = np.empty(len(ids), np.int32)
     number[left] = np.arange(len(left), dtype=np.int32)
-    return ids.gather(left), number[codes]
+    return ids.gather(left), gather(number, codes)
 
 
 def _differences(expected: Counts, found: Counts) -> str:
@@ -264,31 +265,27 @@ def k_core(
     ndarray of bool, shape (events,)
         Whether an event is in the core.
     """
-    core, rows = np.zeros(len(user), bool), np.arange(len(user), dtype=np.uint32)
-    stays = np.ones(len(user), bool)
-    of_user, of_item = _tally(user, users), _tally(item, items)
+    events = len(user)
+    stays = np.ones(events, bool)
+    # The rows that are still looked at; None: all.
+    rows: NDArray[np.intp] | None = None
+    of_user, of_item = tally(user, users), tally(item, items)
     while True:
-        enough_user, enough_item = of_user >= least_of_user, of_item >= least_of_item
-        gone = [np.empty(0, np.intp)]
-        for block in blocks(len(stays)):
-            now = enough_user[user[block]] & enough_item[item[block]]
-            gone.append(np.flatnonzero(stays[block] & ~now) + block.start)
-            stays[block] = now
-        lost = np.concatenate(gone)
+        before = stays.copy()
+        stays &= gather(of_user >= least_of_user, user)
+        stays &= gather(of_item >= least_of_item, item)
+        lost = np.flatnonzero(before & ~stays)
         if not len(lost):
             break
         of_user -= np.bincount(user[lost], minlength=users)
         of_item -= np.bincount(item[lost], minlength=items)
         # What is gone is not looked at again, once that is worth moving the rest.
         if 2 * np.count_nonzero(stays) < len(stays):
-            user, item, rows, stays = user[stays], item[stays], rows[stays], stays[stays]
+            here = np.flatnonzero(stays)
+            rows = here if rows is None else rows[here]
+            user, item, stays = user[here], item[here], stays[here]
+    if rows is None:
+        return stays
+    core = np.zeros(events, bool)
     core[rows[stays]] = True
     return core
-
-
-def _tally(codes: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Events of each code, shape (count,); as ``bincount``, which makes an array of 64-bit integers first."""
-    tally = np.zeros(count, np.int64)
-    for block in blocks(len(codes), least=count):
-        tally += np.bincount(codes[block], minlength=count)
-    return tally

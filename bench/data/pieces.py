@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["blocks", "side_by_side"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["blocks", "gather", "side_by_side", "tally"]
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 _BLOCK = 1 << 17
 
@@ -30,5 +35,24 @@ def blocks(length: int, least: int = _BLOCK) -> Iterator[slice]:
 
 def side_by_side(function: Callable[[_In], _Out], values: Iterable[_In]) -> list[_Out]:
     """Apply a function to a few values in threads: NumPy and polars let the interpreter go while they work."""
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(function, values))
+
+
+def tally(codes: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Rows of each code from 0, shape (count,); as ``bincount``, which makes an array of 64-bit integers first."""
+    tallied = np.zeros(count, np.int64)
+    for block in blocks(len(codes), least=count):
+        tallied += np.bincount(codes[block], minlength=count)
+    return tallied
+
+
+def gather(values: NDArray[_Scalar], rows: NDArray[np.integer[Any]]) -> NDArray[_Scalar]:
+    """Take ``values[rows]``, shape (rows,); at once, NumPy would make 64-bit integers of all row numbers first."""
+    taken = np.empty(len(rows), values.dtype)
+
+    def take(block: slice) -> None:
+        taken[block] = values[rows[block]]
+
+    side_by_side(take, blocks(len(rows)))
+    return taken

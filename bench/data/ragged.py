@@ -9,7 +9,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Ragged"]
+from bench.data.pieces import blocks
+
+__all__ = ["Ragged", "ranges"]
+
+
+def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Write the positions of ranges one after the other, shape (sum of lengths,)."""
+    positions = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    for block in blocks(len(positions)):
+        positions[block] += np.arange(block.start, block.stop)
+    return positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +85,12 @@ class Ragged:
         """Select rows (integer positions, any order, repeats allowed)."""
         rows = np.asarray(rows, dtype=np.int64)
         lengths = self.lengths[rows]
-        starts = self.offsets[:-1][rows]
-        # Position of every wanted value: its row's start plus its place within the row.
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return Ragged.from_lengths(lengths, self.values[np.repeat(starts, lengths) + within])
+        return Ragged.from_lengths(lengths, self.values[ranges(self.offsets[:-1][rows], lengths)])
 
     def last(self, k: int) -> Ragged:
         """Keep the last ``k`` values of each row."""
         lengths = np.minimum(self.lengths, k)
-        starts = self.offsets[1:] - lengths
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return Ragged.from_lengths(lengths, self.values[np.repeat(starts, lengths) + within])
+        return Ragged.from_lengths(lengths, self.values[ranges(self.offsets[1:] - lengths, lengths)])
 
     def keep(self, mask: NDArray[np.bool_]) -> Ragged:
         """Drop the values where ``mask`` (shape (values,)) is false."""

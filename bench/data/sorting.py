@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,26 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.data.pieces import blocks
+from bench.data.pieces import blocks, side_by_side
 
 __all__ = ["sort_keys", "sort_rows"]
 
 _WORD = 64
+
+
+def _steps(keys: Sequence[NDArray[np.integer[Any]]]) -> NDArray[np.bool_] | None:
+    """Which rows differ from the one before, shape (rows - 1,); ``None`` where the rows are not sorted."""
+    higher = np.empty(len(keys[0]) - 1, bool)
+    for block in blocks(len(higher)):
+        after = slice(block.start + 1, block.stop + 1)
+        greater, equal = higher[block], np.ones(block.stop - block.start, bool)
+        greater[:] = False
+        for key in keys:
+            if (equal & (key[after] < key[block])).any():
+                return None
+            greater |= equal & (key[after] > key[block])
+            equal &= ~greater
+    return higher
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +68,8 @@ def sort_rows(*keys: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint32], NDAr
     new[:1] = True
     if not len(order):
         return order, new
+    if (steps := _steps(keys)) is not None:
+        return order, np.append(True, steps)
     wanted = [_Key.of(values) for values in keys]
     total, done = sum(key.width for key in wanted), 0
     # Where in `order` tied rows stand (None: everywhere), and which of the groups of tied rows each belongs to.
@@ -62,10 +80,8 @@ def sort_rows(*keys: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint32], NDAr
         length = len(order) if rows is None else len(rows)
         row_bits = (length - 1).bit_length()
         width = min(_WORD - row_bits - (groups - 1).bit_length(), total - done)
-        words = _words(wanted, rows, np.broadcast_to(group, length), done, width, row_bits)
+        place, first = _sorted(_words(wanted, rows, np.broadcast_to(group, length), done, width, row_bits), row_bits)
         done += width
-        place, first = _sorted(words, row_bits)
-        del words
         if rows is None or tied is None:
             order, new = place, first
         else:
@@ -90,7 +106,8 @@ def _words(
 ) -> NDArray[np.uint64]:
     """Number of the group, bits ``start`` to ``start + width`` of the keys written one after the other, row number."""
     words = np.empty(len(group), np.uint64)
-    for block in blocks(len(words)):
+
+    def write(block: slice) -> None:
         word = group[block].copy()
         at = 0
         for key in keys:
@@ -107,21 +124,28 @@ def _words(
         word <<= np.uint64(row_bits)
         word |= np.arange(block.start, block.stop, dtype=np.uint64)
         words[block] = word
+
+    side_by_side(write, blocks(len(words)))
     return words
 
 
 def _sorted(words: NDArray[np.uint64], row_bits: int) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
     """Row numbers in the order of the words, and which words differ from the one before but for the row number."""
-    if not (words[1:] > words[:-1]).all():
-        # polars sorts in parallel, and several times faster than NumPy.
-        words = pl.Series(words).sort().to_numpy()
+    # polars sorts in parallel, and several times faster than NumPy.
+    series = pl.Series(words)
+    del words
+    words = series.sort().to_numpy()
+    del series
     place, first = np.empty(len(words), np.uint32), np.ones(len(words), bool)
     shift, mask = np.uint64(row_bits), np.uint64((1 << row_bits) - 1)
-    for block in blocks(len(words)):
+
+    def read(block: slice) -> None:
         place[block] = words[block] & mask
         # From the last word of the block before on.
         bits = words[max(block.start - 1, 0) : block.stop] >> shift
         first[max(block.start, 1) : block.stop] = bits[1:] != bits[:-1]
+
+    side_by_side(read, blocks(len(words)))
     return place, first
 
 

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 
 from bench.data import Dataset
 from bench.data.hashing import mix64
-from bench.data.ragged import Ragged
+from bench.data.ragged import Ragged, ranges
 from bench.errors import DataError
 from bench.splits.events import Events, order_events
 from bench.splits.history import before, items_at
@@ -171,5 +171,4 @@ def _rows_of(
     start = np.searchsorted(events.user[where], users)
     stop = np.searchsorted(events.user[where], users, side="right")
     lengths = stop - start
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return lengths, events.item[where[np.repeat(start, lengths) + within]]
+    return lengths, events.item[where[ranges(start, lengths)]]

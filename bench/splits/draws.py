@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.hashing import mix64
-from bench.data.ragged import Ragged
+from bench.data.ragged import Ragged, ranges
 from bench.splits.events import Events
 from bench.splits.split import exclude_union
 
@@ -63,8 +63,7 @@ def _distinct(key: NDArray[np.uint64], limit: NDArray[np.int64], n: int) -> Ragg
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     everything = np.flatnonzero(limit <= n)
     total = limit[everything]
-    within = np.arange(total.sum()) - np.repeat(np.cumsum(total) - total, total)
-    parts.append((np.repeat(everything, total), within))
+    parts.append((np.repeat(everything, total), ranges(np.zeros_like(total), total)))
     pending, width = np.flatnonzero(limit > n), n + n // 4 + 8
     while len(pending):
         missed = []
@@ -96,7 +95,7 @@ def first_met(events: Events) -> NDArray[np.int64]:
     """When each item is first met by anyone, Unix seconds, shape (items,)."""
     assert events.time is not None, "needs times"
     first = np.full(len(events.items), np.iinfo(np.int64).max)
-    np.minimum.at(first, events.item, events.time)
+    np.minimum.at(first, events.item, events.time[:])
     return first
 
 

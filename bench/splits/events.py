@@ -9,8 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.data import Dataset
+from bench.data.column import Column
 from bench.data.hashing import mix64, stable_hash64
-from bench.data.ragged import Ragged
+from bench.data.pieces import gather, tally
+from bench.data.ragged import Ragged, ranges
 from bench.data.reviews import Reviews
 from bench.data.sorting import sort_rows
 from bench.splits.training import Training
@@ -26,9 +28,9 @@ class Events:
     ----------
     user, item : ndarray of int32, shape (events,)
         Codes; assigned in the order of a hash of the id, so that they carry no information.
-    time : ndarray of int64, shape (events,), or None
+    time : Column of int64, or None
         Unix seconds; ``None`` when the data has only an order.
-    rating : ndarray of float32, shape (events,), or None
+    rating : Column of float32, or None
     users, items : polars.DataFrame
         ``user``/``user_id`` and ``item``/``item_id``/text columns, one row a code, in order of code.
     user_hash, item_hash : ndarray of uint64, shape (users,), (items,)
@@ -41,8 +43,8 @@ class Events:
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
-    time: NDArray[np.int64] | None
-    rating: NDArray[np.float32] | None
+    time: Column[np.int64] | None
+    rating: Column[np.float32] | None
     users: pl.DataFrame
     items: pl.DataFrame
     user_hash: NDArray[np.uint64]
@@ -63,7 +65,7 @@ class Events:
         """Make training data of the events under ``mask``; items without such an event are not in it."""
         users, counts = self.by_user(mask)
         sequences = Ragged.from_lengths(counts, self.item[mask])
-        items = np.flatnonzero(np.bincount(sequences.values, minlength=len(self.items)))
+        items = np.flatnonzero(tally(sequences.values, len(self.items)))
         return Training(
             user=users,
             sequences=sequences,
@@ -74,13 +76,10 @@ class Events:
         )
 
 
-def _coded(distinct: pl.Series, number: NDArray[np.int32]) -> tuple[pl.Series, NDArray[np.uint64], NDArray[np.int32]]:
-    """Distinct ids in code order, their hashes, and the code of each row."""
-    hashes = stable_hash64(distinct)
-    order = np.argsort(hashes, kind="stable")
-    code = np.empty(len(order), np.int32)
-    code[order] = np.arange(len(order), dtype=np.int32)
-    return distinct.gather(order), hashes[order], code[number]
+def _by_hash(ids: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+    """Hashes of distinct ids, and the order that sorts the ids by them."""
+    hashes = stable_hash64(ids)
+    return hashes, np.argsort(hashes, kind="stable")
 
 
 def order_events(dataset: Dataset, seed: int) -> Events:
@@ -89,29 +88,33 @@ def order_events(dataset: Dataset, seed: int) -> Events:
     Ties in time within a user are broken by a hash of (``seed``, user, item), never by file order; data that has
     only an order keeps it.
     """
-    table = dataset.events.rest
-    user_ids, user_hash, user = _coded(dataset.events.users, dataset.events.user)
-    item_ids, item_hash, item = _coded(dataset.events.items, dataset.events.item)
+    events, table = dataset.events, dataset.events.rest
+    (user_hash, users), (item_hash, items) = _by_hash(events.users), _by_hash(events.items)
     time = table["time"].to_numpy() if dataset.order == "time" else None
-    order, new = sort_rows(user, table["position"].to_numpy() if time is None else time)
+    # As a rule the events are sorted like this already, so that only ties are left.
+    order, new = sort_rows(events.user, table["position"].to_numpy() if time is None else time)
     if time is not None:
         tied = np.flatnonzero(~(new & np.append(new[1:], True)))
         rows = order[tied]
-        tie = mix64(seed, user_hash[user[rows]], item_hash[item[rows]])
+        tie = mix64(seed, user_hash[events.user[rows]], item_hash[events.item[rows]])
         order[tied] = rows[sort_rows(np.cumsum(new[tied]), tie)[0]]
-        time = time[order]
-    user, item = user[order], item[order]
+    # Now whole users move, from the order of their ids to that of their codes.
+    lengths = tally(events.user, len(users))
+    order = gather(order, ranges((np.cumsum(lengths) - lengths)[users], lengths[users]))
+    code = np.empty(len(items), np.int32)
+    code[items] = np.arange(len(items), dtype=np.int32)
+    item_ids = events.items.gather(items)
     rating = table["rating"]
     text = pl.DataFrame({"item_id": item_ids}).join(dataset.items, on="item_id", how="left", maintain_order="left")
     return Events(
-        user=user,
-        item=item,
-        time=time,
-        rating=None if rating.null_count() else rating.to_numpy()[order].astype(np.float32),
-        users=pl.DataFrame({"user": np.arange(len(user_ids), dtype=np.int32), "user_id": user_ids}),
-        items=text.select(pl.Series("item", np.arange(len(item_ids), dtype=np.int32)), pl.all()),
-        user_hash=user_hash,
-        item_hash=item_hash,
+        user=np.repeat(np.arange(len(users), dtype=np.int32), lengths[users]),
+        item=gather(code, gather(events.item, order)),
+        time=None if time is None else Column(time, order),
+        rating=None if rating.null_count() else Column(rating.to_numpy(), order),
+        users=pl.DataFrame({"user": np.arange(len(users), dtype=np.int32), "user_id": events.users.gather(users)}),
+        items=text.select(pl.Series("item", np.arange(len(items), dtype=np.int32)), pl.all()),
+        user_hash=user_hash[users],
+        item_hash=item_hash[items],
         reviews=None if dataset.reviews is None else dataset.reviews.take(order),
         repeats=dataset.repeats,
     )

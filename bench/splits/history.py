@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.ragged import Ragged
+from bench.data.ragged import Ragged, ranges
 from bench.splits.events import Events
 
 __all__ = ["before", "items_at"]
@@ -32,8 +32,7 @@ def before(events: Events, targets: NDArray[np.integer], pool: NDArray[np.bool_]
     start = np.searchsorted(where, np.searchsorted(events.user, events.user[targets]))
     stop = np.searchsorted(where, _moment(events)[targets] if strictly else targets)
     lengths = stop - start
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return Ragged.from_lengths(lengths, where[np.repeat(start, lengths) + within])
+    return Ragged.from_lengths(lengths, where[ranges(start, lengths)])
 
 
 def items_at(events: Events, positions: Ragged) -> Ragged:
@@ -46,5 +45,6 @@ def _moment(events: Events) -> NDArray[np.int64]:
     place = np.arange(len(events))
     if events.time is None or not len(events):
         return place
-    new = (events.user[1:] != events.user[:-1]) | (events.time[1:] != events.time[:-1])
+    time = events.time[:]
+    new = (events.user[1:] != events.user[:-1]) | (time[1:] != time[:-1])
     return np.maximum.accumulate(np.where(np.append(True, new), place, 0))

@@ -112,7 +112,8 @@ def _masks(events: Events, two: LastTwo) -> dict[Part, Ragged]:
     if len(met.values) < len(history.values):
         return {"valid": before_held.distinct(), "test": met}
     # Sorting is the dearest step of all, and the one mask is the other without the validation events.
-    return {"valid": met.keep(met.values != np.repeat(held, met.lengths)), "test": met}
+    before = met.values[met.values != np.repeat(held, met.lengths)]
+    return {"valid": Ragged.from_lengths(met.lengths - 1, before), "test": met}
 
 
 class LeaveOneOut(Protocol):

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.column import Column
 from bench.data.ragged import Ragged
 from bench.splits.draws import declared_negatives
 from bench.splits.events import Events
@@ -18,7 +19,7 @@ __all__ = ["clicks_with_negatives", "event_pairs"]
 def event_pairs(
     events: Events,
     rows: NDArray[np.integer],
-    label: NDArray[np.floating],
+    label: NDArray[np.floating] | Column[np.float32],
     kind: Literal["rating", "click"],
     history: Ragged,
 ) -> Pairs:
@@ -28,7 +29,7 @@ def event_pairs(
     ----------
     rows : ndarray of int, shape (pairs,)
         Positions of events.
-    label : ndarray of float, shape (events,)
+    label : ndarray or Column of float, shape (events,)
         Labels of *all* events.
     kind : str
     history : Ragged

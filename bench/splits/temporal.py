@@ -136,8 +136,9 @@ class Temporal(Protocol):
         events = order_events(dataset, seed)
         assert events.time is not None, "timed data has times"
         clicked = self._clicked(dataset.name, events)
-        begins = self._begins(dataset.name, events.time)
-        training = events.time < begins["valid"]
+        time = events.time[:]
+        begins = self._begins(dataset.name, time)
+        training = time < begins["valid"]
         if not (training & clicked).any():
             raise DataError(
                 f"{dataset.name}: nothing to learn from: no event before {_date(begins['valid'])} is a click"
@@ -147,13 +148,13 @@ class Temporal(Protocol):
         pairs: list[HeldOutPairs] = []
         parts: dict[Part, tuple[int, int]] = {
             "valid": (begins["valid"], begins["test"]),
-            "test": (begins["test"], int(events.time.max()) + 1),
+            "test": (begins["test"], int(time.max()) + 1),
         }
         for part, (begin, end) in parts.items():
-            inside = (events.time >= begin) & (events.time < end)
+            inside = (time >= begin) & (time < end)
             held += window.rankings(part, inside, end)
             pairs += window.pairs(part, inside, end)
-        validation = ~training & (events.time < begins["test"])
+        validation = ~training & (time < begins["test"])
         learned = None if self.clicks is None else window.labelled(np.flatnonzero(training), begins["valid"])
         return Cut(events, training & clicked, validation & clicked, held, pairs, learned)
 
@@ -166,7 +167,7 @@ class Temporal(Protocol):
                 f"{name}: clicks.at_least needs ratings, and the data has none (or not for every event): "
                 "declare negatives instead (clicks: {negatives: 4})"
             )
-        return events.rating >= self.clicks.at_least
+        return events.rating[:] >= self.clicks.at_least
 
     def _begins(self, name: str, at: NDArray[np.int64]) -> dict[Part, int]:
         """The second in which each window begins."""
@@ -272,7 +273,7 @@ class _Window:
         history = items_at(events, before(events, rows, self.clicked, strictly=True))
         if clicks is not None and clicks.negatives is not None:
             assert events.time is not None, "timed data has times"
-            return clicks_with_negatives(events, rows, clicks.negatives, self.seed, events.time < end, history)
+            return clicks_with_negatives(events, rows, clicks.negatives, self.seed, events.time[:] < end, history)
         if clicks is not None:
             return event_pairs(events, rows, self.clicked.astype(np.float32), "click", history)
         assert events.rating is not None, "asked for where the data has ratings"

@@ -1,14 +1,15 @@
 """K-core and leave-one-out in pandas, vectorised throughout: what the harness is compared with, in two ways of writing.
 
-``idiomatic`` is what a practised user of pandas writes: ids become integers once, group sizes by ``transform``, one
-sort, ``drop_duplicates``, ``cumcount``, masks.
+``idiomatic`` is what a practised user of pandas writes: group sizes by ``transform``, one sort, ``drop_duplicates``,
+``cumcount``, masks.
 
 ``tuned`` is as fast and as lean as we could make it, mostly in NumPy by then: the k-core counts with ``bincount`` and
 moves two integer columns, not the table; the sort is one of a single 64-bit key, with a second one among ties alone;
-repeats are found by one hash of a 64-bit pair; columns of strings go as soon as they are integers.
+repeats are found by one hash of a 64-bit pair; what each user met is sorted once for both parts.
 
-Both hash strings only for the users and items that are left. Measured with pandas 3.1, NumPy 2.4 and pyarrow-backed
-strings.
+Both begin with ids that are integers already, as the harness does, and make all that a split holds: the events to learn
+from, and for each part the held-out pairs, the history before them and, sorted, the items that a ranking leaves out.
+Both hash strings only for the users and items that are left. Measured with pandas 3.1 and NumPy 2.4.
 """
 
 from __future__ import annotations
@@ -23,26 +24,29 @@ LEAST = 5
 _GOLDEN, _FIRST, _SECOND = (np.uint64(n) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
+class Part(NamedTuple):
+    """The last event of each of some users, and what they met before it.
+
+    ``pairs`` has the columns ``user`` and ``item``; ``lengths`` are the numbers of items before each pair; ``history``
+    (oldest first) and ``met`` (sorted) hold those items, one user after the other.
+    """
+
+    pairs: pd.DataFrame
+    lengths: np.ndarray
+    history: np.ndarray
+    met: np.ndarray
+
+
 class Parts(NamedTuple):
-    """Training, validation and test events, columns ``user``, ``item``, ``rating``, ``time``, and the ids by code."""
+    """Training events (columns ``user``, ``item``, ``rating``, ``time``), validation and test."""
 
     training: pd.DataFrame
-    validation: pd.DataFrame
-    test: pd.DataFrame
-    users: pd.Index
-    items: pd.Index
+    validation: Part
+    test: Part
 
 
-def read(path: str) -> pd.DataFrame:
-    """Read the events."""
-    return pd.read_parquet(path, columns=["user_id", "item_id", "rating", "time"])
-
-
-def idiomatic(events: pd.DataFrame) -> Parts:
+def idiomatic(events: pd.DataFrame, users: pd.Index, items: pd.Index) -> Parts:
     """Take the 5-core, keep the first event of each pair, and hold out the last two of each user."""
-    events["user"], users = pd.factorize(events["user_id"])
-    events["item"], items = pd.factorize(events["item_id"])
-    events = events.drop(columns=["user_id", "item_id"])
     while True:
         of_user = events.groupby("user")["item"].transform("size")
         of_item = events.groupby("item")["user"].transform("size")
@@ -56,17 +60,18 @@ def idiomatic(events: pd.DataFrame) -> Parts:
     events = events.sort_values(["user", "time", "tie", "rating"]).drop_duplicates(["user", "item"])
     of_user = events.groupby("user", sort=False)
     left, held = of_user.cumcount(ascending=False), of_user["item"].transform("size") >= 3
-    return Parts(events[~held | (left >= 2)], events[held & (left == 1)], events[held & (left == 0)], users, items)
+
+    def part(which: int) -> Part:
+        before = events.loc[held & (left > which), ["user", "item"]]
+        lengths = before.groupby("user", sort=False).size().to_numpy()
+        met = before.sort_values(["user", "item"])["item"].to_numpy()
+        return Part(events.loc[held & (left == which), ["user", "item"]], lengths, before["item"].to_numpy(), met)
+
+    return Parts(events.loc[~held | (left >= 2), ["user", "item", "rating", "time"]], part(1), part(0))
 
 
-def tuned(events: pd.DataFrame) -> Parts:
+def tuned(events: pd.DataFrame, users: pd.Index, items: pd.Index) -> Parts:
     """Do the same as ``idiomatic``; eats its input."""
-    # One column after the other, so that the strings of the first are gone when the second is read.
-    codes, users = pd.factorize(events.pop("user_id"))
-    events["user"] = codes.astype(np.int32)
-    codes, items = pd.factorize(events.pop("item_id"))
-    events["item"] = codes.astype(np.int32)
-    del codes
     events = events.take(_k_core(events["user"].to_numpy(), events["item"].to_numpy()))
     events = events.take(_order(events, users, items))
     pair = events["user"].to_numpy().astype(np.int64) * len(items) + events["item"].to_numpy()
@@ -74,16 +79,19 @@ def tuned(events: pd.DataFrame) -> Parts:
     events = events[~pd.Series(pair).duplicated().to_numpy()]
     del pair
 
-    user = events["user"].to_numpy()
+    user, item = events["user"].to_numpy(), events["item"].to_numpy()
     held = np.bincount(user)[user] >= 3
     left = events.groupby("user", sort=False).cumcount(ascending=False).to_numpy()
-    return Parts(
-        training=events[~held | (left >= 2)],
-        validation=events[held & (left == 1)],
-        test=events[held & (left == 0)],
-        users=users,
-        items=items,
-    )
+    before = {which: held & (left > which) for which in (1, 0)}
+    pairs = {which: events.loc[held & (left == which), ["user", "item"]] for which in (1, 0)}
+    training = events[~held | (left >= 2)]
+    lengths = np.unique(user[before[0]], return_counts=True)[1]
+    history = {which: item[rows] for which, rows in before.items()}
+    met = np.sort(user[before[0]].astype(np.int64) * len(items) + history[0]) % len(items)
+    met = {0: met.astype(np.int32)}
+    # What was met before the validation event is what was met before the test event, but for the validation event.
+    met[1] = met[0][met[0] != np.repeat(pairs[1]["item"].to_numpy(), lengths)]
+    return Parts(training, *(Part(pairs[which], lengths - which, history[which], met[which]) for which in (1, 0)))
 
 
 def _k_core(user: np.ndarray, item: np.ndarray) -> np.ndarray:

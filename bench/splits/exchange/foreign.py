@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import Dataset
-from bench.data.ragged import Ragged
+from bench.data.ragged import Ragged, ranges
 from bench.splits.events import Events, order_events
 from bench.splits.exchange.files import find_parts
 from bench.splits.exchange.matching import CALLED, MatchedPart, match_rows
@@ -108,14 +108,13 @@ def _shown(events: Events, targets: NDArray[np.int64], seen: NDArray[np.bool_]) 
     where = np.flatnonzero(seen)
     start = np.searchsorted(events.user[where], events.user[targets])
     lengths = np.searchsorted(events.user[where], events.user[targets], side="right") - start
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return Ragged.from_lengths(lengths, where[np.repeat(start, lengths) + within])
+    return Ragged.from_lengths(lengths, where[ranges(start, lengths)])
 
 
 def _shown_from_later(events: Events, targets: NDArray[np.int64], seen: NDArray[np.bool_]) -> int:
     """Requests that show an event later than their answer; within one second there is no later."""
     shown = _shown(events, targets, seen)
-    clock = np.arange(len(events)) if events.time is None else events.time
+    clock = np.arange(len(events)) if events.time is None else events.time[:]
     later = clock[shown.values] > clock[targets][shown.row_of]
     return len(np.unique(shown.row_of[later]))
 

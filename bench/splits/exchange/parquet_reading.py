@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.data import Dataset
+from bench.data.column import Column
 from bench.data.hashing import stable_hash64
 from bench.data.reviews import Reviews
 from bench.errors import DataError
@@ -107,13 +108,13 @@ def _events(tables: Tables, exported: Exported) -> tuple[Events, NDArray[np.bool
     rows = pl.concat([tables[name].with_columns(pl.lit(name).alias("role")) for name in names])
     user = Codes("user", users).of(rows["user_id"], "the events")
     item = Codes("item", items["item_id"]).of(rows["item_id"], "the events")
-    order = np.lexsort((rows["place"].to_numpy(), user))
+    order = np.lexsort((rows["place"].to_numpy(), user)).astype(np.uint32)
     kind, role = exported.events, rows["role"].gather(order)
     events = Events(
         user=user[order],
         item=item[order],
-        time=rows["time"].to_numpy()[order] if kind.timed else None,
-        rating=rows["rating"].to_numpy()[order] if kind.rated else None,
+        time=Column(rows["time"].to_numpy(), order) if kind.timed else None,
+        rating=Column(rows["rating"].to_numpy(), order) if kind.rated else None,
         users=pl.DataFrame({"user": np.arange(len(users), dtype=np.int32), "user_id": users}),
         items=items.select(pl.Series("item", np.arange(items.height, dtype=np.int32)), pl.all()),
         user_hash=stable_hash64(users),

@@ -25,7 +25,7 @@ import polars as pl
 import yaml
 from numpy.typing import NDArray
 
-from bench.data.ragged import Ragged
+from bench.data.ragged import Ragged, ranges
 from bench.splits.exchange.ids import id_lists
 from bench.splits.exchange.made import Made, name_of, slug_of
 from bench.splits.exchange.refusals import refuse_ids
@@ -163,8 +163,7 @@ def _prefixes(sequences: Ragged, users: NDArray[np.int32]) -> tuple[NDArray[np.i
     place = np.arange(len(sequences.values)) - np.repeat(sequences.offsets[:-1], sequences.lengths)
     at = np.flatnonzero(place > 0)
     lengths = np.minimum(place[at], LONGEST)
-    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    before = Ragged.from_lengths(lengths, sequences.values[np.repeat(at - lengths, lengths) + within])
+    before = Ragged.from_lengths(lengths, sequences.values[ranges(at - lengths, lengths)])
     return users[sequences.row_of[at]], before, sequences.values[at]
 
 

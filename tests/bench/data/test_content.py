@@ -67,7 +67,7 @@ def halves(pack: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
 SKIPPABLE = b"\x53\x2a\x4d\x18\x03\0\0\0abc"
 PACKS: dict[str, Pack] = {
     "plain": lambda raw: (raw, None),
-    "gzip": lambda raw: (gzip.compress(raw, 1), None),
+    "gzip": lambda raw: (gzip.compress(raw, 1, mtime=0), None),
     "gzip twice": lambda raw: (halves(gzip.compress)(raw), None),
     "zstd": lambda raw: (zstd(raw), None),
     "zstd frames": lambda raw: (SKIPPABLE + halves(zstd)(raw) + SKIPPABLE, None),

@@ -119,7 +119,8 @@ def test_a_download_is_checked_cached_and_not_repeated(server, find, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("packed", "member"), [(gzip.compress(CONTENT), None), (zipped(x=b"0", y=gzip.compress(CONTENT)), "y")]
+    ("packed", "member"),
+    [(gzip.compress(CONTENT, mtime=0), None), (zipped(x=b"0", y=gzip.compress(CONTENT, mtime=0)), "y")],
 )
 def test_a_packed_download_is_checked_by_its_content(server, find, packed, member):
     server.answer = sending(packed)
@@ -134,8 +135,8 @@ def test_a_packed_download_is_checked_by_its_content(server, find, packed, membe
         (sending(b"something else\n"), f"wrong checksum: expected sha256 {SHA256}, found ", True),
         (sending(CONTENT[:5], promised=len(CONTENT)), "failed", True),
         (sending(CONTENT[:5], promised=len(CONTENT)), "failed", False),
-        (sending(gzip.compress(CONTENT)[:-6]), "failed (damaged or truncated gzip", True),
-        (sending(gzip.compress(CONTENT)[:-6]), "failed (damaged or truncated gzip", False),
+        (sending(gzip.compress(CONTENT, mtime=0)[:-6]), "failed (damaged or truncated gzip", True),
+        (sending(gzip.compress(CONTENT, mtime=0)[:-6]), "failed (damaged or truncated gzip", False),
         (sending(b"", status=404), "HTTP status 404", True),
         (sending(CONTENT, status=503), "HTTP status 503", False),
     ],
@@ -269,7 +270,7 @@ def test_a_cached_file_that_was_damaged_since_is_refused(server, find):
 
 
 def test_mirrors_are_tried_in_order(server, find):
-    server.answers = {"/1/x.txt": sending(b"", status=404), "/2/y.txt.gz": sending(gzip.compress(CONTENT))}
+    server.answers = {"/1/x.txt": sending(b"", status=404), "/2/y.txt.gz": sending(gzip.compress(CONTENT, mtime=0))}
     urls = [f"{server.url}/1/x.txt", f"{server.url}/2/y.txt.gz", f"{server.url}/3/x.txt"]
     found = find(url=urls, sha256=SHA256)
     assert found.origin == f"downloaded from {urls[1]}"
@@ -283,7 +284,7 @@ def test_what_failed_is_said_of_every_mirror(server, find, tmp_path):
     server.answers = {
         "/1": sending(b"", status=404),
         "/2": sending(b"other"),
-        "/3": sending(gzip.compress(CONTENT)[:9]),
+        "/3": sending(gzip.compress(CONTENT, mtime=0)[:9]),
     }
     with pytest.raises(DataError) as caught:
         find(path="x.txt", url=[f"{server.url}/{n}" for n in (1, 2, 3)], sha256=SHA256)
@@ -325,7 +326,7 @@ def test_no_address_leads_out_of_the_cache(server, find, tmp_path, name):
 
 
 def test_a_download_without_a_checksum_is_pinned_on_first_use(server, find, tmp_path):
-    server.answer = sending(gzip.compress(CONTENT))
+    server.answer = sending(gzip.compress(CONTENT, mtime=0))
     source = {"url": f"{server.url}/x.txt"}
     found = find("items", **source)
     told = f"pinned on first use in {tmp_path / 'cache' / 'pins.json'}"
@@ -527,7 +528,7 @@ def test_checksums_work_without_a_cache(tmp_path, counted, monkeypatch):
 def test_the_data_folder_comes_first_plain_or_zipped(server, find, tmp_path, monkeypatch, compressed):
     folder = tmp_path / "mine"
     (folder / "s3rec").mkdir(parents=True)
-    (folder / "s3rec" / "x.txt").write_bytes(gzip.compress(CONTENT) if compressed else CONTENT)
+    (folder / "s3rec" / "x.txt").write_bytes(gzip.compress(CONTENT, mtime=0) if compressed else CONTENT)
     monkeypatch.setenv("BENCH_DATA_DIR", str(folder))
     found = find(path="s3rec/x.txt", url=f"{server.url}/x.txt", sha256=SHA256)
     assert (found.origin, found.checked, found.path) == ("BENCH_DATA_DIR", True, folder / "s3rec" / "x.txt")
