@@ -1,14 +1,21 @@
-"""Small data sets written to disk, each with a card of its own."""
+"""Small data sets written to disk, each with a card of its own, and a web server to download them from."""
 
 from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from bench.data.card import load_card
+from bench.data.sources import Located, locate
 
 ATOMIC = {"interactions": "a.inter", "items": "a.item"}
 SEQUENCE = {"interactions": "s.txt", "items": "s.jsonl"}
@@ -68,3 +75,92 @@ def card_of() -> Callable[..., Path]:
         return path
 
     return write
+
+
+# Downloads
+
+Answer = Callable[[BaseHTTPRequestHandler], object]
+
+
+@dataclass
+class Server:
+    """A web server of this machine; ``answer`` writes the whole response, ``answers`` those of certain paths."""
+
+    url: str
+    answer: Answer
+    answers: dict[str, Answer] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def send(self, content: bytes, *, path: str | None = None, **options: Any) -> None:
+        """Answer with a content from now on, at one path or at all others; ``options`` are those of ``sending``."""
+        if path is None:
+            self.answer = sending(content, **options)
+        else:
+            self.answers[path] = sending(content, **options)
+
+
+def sending(
+    content: bytes,
+    *,
+    promised: int | None = None,
+    status: int = 200,
+    then: Callable[[], object] | None = None,
+    rest: bytes = b"",
+) -> Answer:
+    """Send a content, whatever length was promised; ``then`` is called before the rest of it follows."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(promised or len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+        handler.wfile.flush()
+        if then is not None:
+            then()
+        handler.wfile.write(rest)
+
+    return answer
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that sends the CONTENT of the test's module until told otherwise."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.asked.append(self.path)
+            state.answers.get(self.path, state.answer)(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        state = Server(f"http://127.0.0.1:{http.server_port}", sending(request.module.CONTENT))
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield state
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def find(tmp_path: Path, card_of: Callable[..., Path]) -> Callable[..., Located | None]:
+    """Locate a file of a card of the user's own; keywords are those of the source."""
+
+    def run(role: str = "interactions", /, *, download: bool = True, **source: Any) -> Located | None:
+        card = load_card(card_of(tmp_path / "card", "s3rec", {}, files={"interactions": source}))
+        return locate(card, role, card.files.interactions[0], download=download)
+
+    return run
+
+
+@pytest.fixture
+def cached_files(tmp_path: Path) -> Callable[..., list[str]]:
+    """Names of the files in the cache, or below a folder of it; those of locks stay and do not count."""
+
+    def names(below: str = ".") -> list[str]:
+        files = (tmp_path / "cache" / below).rglob("*")
+        return sorted(path.name for path in files if path.is_file() and path.suffix != ".lock")
+
+    return names
