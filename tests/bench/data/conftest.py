@@ -5,17 +5,22 @@ from __future__ import annotations
 import gzip
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import polars as pl
 import pytest
 import yaml
 
-from bench.data.card import load_card
+from bench.data.card import Reading, load_card
+from bench.data.content import Content
+from bench.data.readers.base import Ask, Rows
+from bench.data.readers.table import read_interactions, read_items
 from bench.data.sources import Located, locate
+from bench.errors import DataError
 
 ATOMIC = {"interactions": "a.inter", "items": "a.item"}
 SEQUENCE = {"interactions": "s.txt", "items": "s.jsonl"}
@@ -164,3 +169,76 @@ def cached_files(tmp_path: Path) -> Callable[..., list[str]]:
         return sorted(path.name for path in files if path.is_file() and path.suffix != ".lock")
 
     return names
+
+
+# Readers
+
+
+def read_batches(
+    reader: Callable[[Content, Ask, Rows], Iterator[pl.DataFrame]],
+    source: Path | Content,
+    columns: Mapping[str, str] | None = None,
+    *,
+    drop: bool = False,
+    **reading: Any,
+) -> tuple[list[pl.DataFrame], Rows]:
+    """Read a file to its end; ``reading`` is that of its card. Every row is kept or counted as dropped."""
+    content = source if isinstance(source, Content) else Content(source)
+    rows = Rows(content, drop)
+    batches = list(reader(content, Ask(dict(columns or {}), Reading(**reading)), rows))
+    assert rows.read == sum(batch.height for batch in batches) + rows.dropped.total()
+    return batches, rows
+
+
+@pytest.fixture(scope="session")
+def read() -> Callable[..., tuple[pl.DataFrame, Rows]]:
+    """Read a file as one table: ``read(reader, path or content, columns, drop=..., **reading)``."""
+
+    def run(*args: Any, **options: Any) -> tuple[pl.DataFrame, Rows]:
+        batches, rows = read_batches(*args, **options)
+        return pl.concat(batches), rows
+
+    return run
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tables of the user's own in a folder, and what their reader makes of them."""
+
+    folder: Path
+    names: ClassVar[dict[str, str]] = {"user": "u", "item": "i", "rating": "r", "time": "t"}
+
+    def write(self, text: str) -> Path:
+        path = self.folder / "mine.csv"
+        path.write_bytes(text.encode())
+        return path
+
+    def parquet(self, **columns: Any) -> Path:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.folder / "mine.parquet"
+        pq.write_table(pa.table(columns), path)
+        return path
+
+    def batches(
+        self, path: Path, columns: Mapping[str, str] = names, *, items: bool = False, **options: Any
+    ) -> tuple[list[pl.DataFrame], Rows]:
+        return read_batches(read_items if items else read_interactions, path, columns, **options)
+
+    def rows(self, path: Path, columns: Mapping[str, str] = names, **options: Any) -> list[tuple[Any, ...]]:
+        return pl.concat(self.batches(path, columns, **options)[0]).rows()
+
+    def complaint(self, path: Path, columns: Mapping[str, str] = names, **options: Any) -> str:
+        """What is said of a table that is refused: one line, which begins with the file."""
+        with pytest.raises(DataError) as caught:
+            self.batches(path, columns, **options)
+        message = str(caught.value)
+        assert message.startswith(str(path))
+        assert "\n" not in message
+        return message
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Tables:
+    return Tables(tmp_path)
