@@ -15,7 +15,7 @@ from recbole.utils import get_trainer, init_seed
 
 from bench.models import Budget, FitReport, Progress, Selection
 
-__all__ = ["common_settings", "train", "trained_weights"]
+__all__ = ["common_settings", "pretrain", "train", "trained_weights"]
 
 _NEVER = 10**9
 
@@ -71,6 +71,34 @@ def train(
     return FitReport(
         parameters_trained=trained_weights(model), parameters_total=total, **trainer.selection.report_fields()
     )
+
+
+def pretrain(model: Any, config: Any, loader: Any, progress: Progress) -> list[float]:
+    """Run the first stage of RecBole's trainer for ``model``, for its ``pretrain_epochs``; nothing is selected.
+
+    Returns
+    -------
+    list of float
+        Mean loss of a batch in each epoch.
+    """
+    init_seed(config["seed"], reproducibility=True)
+    epochs = config["pretrain_epochs"]
+    kind = get_trainer(config["MODEL_TYPE"], config["model"])
+
+    class Told(kind):  # type: ignore[misc,valid-type]
+        """RecBole's trainer, saying how far it is."""
+
+        def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **options: Any) -> float:
+            loss = super()._train_epoch(train_data, epoch_idx, *args, **options)
+            progress(epoch_idx + 1, epochs, f"pre-training, loss {loss / len(loader):.4f}")
+            return loss
+
+    with tempfile.TemporaryDirectory() as folder:
+        config["checkpoint_dir"] = folder
+        trainer = Told(config, model)
+        trainer.save_step = _NEVER
+        trainer.pretrain(loader, verbose=False)
+    return [loss / len(loader) for loss in trainer.train_loss_dict.values()]
 
 
 def _harnessed(trainer: type[Any]) -> type[Any]:
