@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
+import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -169,6 +172,68 @@ def cached_files(tmp_path: Path) -> Callable[..., list[str]]:
         return sorted(path.name for path in files if path.is_file() and path.suffix != ".lock")
 
     return names
+
+
+# Contents of files
+
+
+def in_zip(raw: bytes, name: str = "folder/a.txt", method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        archive.writestr("before", b"0" * 3000)
+        archive.writestr(name, raw)
+        archive.writestr("after", b"")
+    return target.getvalue()
+
+
+def in_tar(raw: bytes, name: str = "folder/a.txt", **changes: object) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for member, content in {"before": b"0" * 3000, name: raw, "after": b""}.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            if member == name:
+                for key, value in changes.items():
+                    setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(content))
+    return target.getvalue()
+
+
+@pytest.fixture(scope="session")
+def archived() -> Callable[..., bytes]:
+    """Put a content between two others: ``archived("zip" or "tar", raw, name, ...)``, with a method or tar's fields."""
+    return lambda kind, *args, **options: {"zip": in_zip, "tar": in_tar}[kind](*args, **options)
+
+
+@pytest.fixture(scope="session")
+def rows_of() -> Callable[..., dict[int, str]]:
+    """Row -> line of a content, checking that blocks hold what they promise."""
+
+    def read(content: Content, **options: Any) -> dict[int, str]:
+        rows: dict[int, str] = {}
+        for block in content.blocks(**options):
+            lines = block.lines()
+            assert block.data == "\n".join(lines).encode()
+            assert lines[-1], "blocks end with a line that is not empty"
+            rows.update(enumerate(lines, start=block.first_row))
+        return rows
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def refusal(rows_of: Callable[..., dict[int, str]]) -> Callable[..., str]:
+    """What is said of a content that is refused: one line, which begins with the file."""
+
+    def read(content: Content, **options: Any) -> str:
+        with pytest.raises(DataError) as caught:
+            rows_of(content, **options)
+        message = str(caught.value)
+        assert message.startswith(str(content.path)), message
+        assert "\n" not in message
+        return message
+
+    return read
 
 
 # Readers
