@@ -266,6 +266,15 @@ def read() -> Callable[..., tuple[pl.DataFrame, Rows]]:
     return run
 
 
+@pytest.fixture(scope="session")
+def write_lines() -> Callable[[Path, list[str]], Path]:
+    def write(path: Path, lines: list[str]) -> Path:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write
+
+
 @dataclass(frozen=True)
 class Tables:
     """Tables of the user's own in a folder, and what their reader makes of them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import html
 import json
 from collections.abc import Callable, Iterator
@@ -15,13 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from bench.data.card import Reading
 from bench.data.content import Block, Content
-from bench.data.readers import amazon_2014, amazon_2018, amazon_2023, json_lines, yelp
-from bench.data.readers.base import Ask, Rows
+from bench.data.readers import amazon_2014, amazon_2018, yelp
+from bench.data.readers.base import Rows
 from bench.errors import DataError
 
-Read = Callable[[Content, Ask, Rows], Iterator[pl.DataFrame]]
+Read = Callable[..., tuple[pl.DataFrame, Rows]]
 
 
 class Blocks(Content):
@@ -38,13 +36,6 @@ def content_of(path: Path, lines: list[str] | bytes, size: int = 8 << 20) -> Con
     content = Blocks(path)
     object.__setattr__(content, "size", size)
     return content
-
-
-def read(
-    reader: Read, content: Content, *, drop: bool = False, columns: dict[str, str] | None = None, **options: Any
-) -> tuple[pl.DataFrame, Rows]:
-    rows = Rows(content, drop)
-    return pl.concat(reader(content, Ask(columns or {}, Reading(**options)), rows)), rows
 
 
 REVIEW = {
@@ -148,7 +139,7 @@ BAD_LINES = {
 class TestBadLines:
     @pytest.mark.parametrize("size", [64, 8 << 20])
     @pytest.mark.parametrize("kind", BAD_LINES)
-    def test_refused_with_file_row_and_column(self, kind: str, size: int, tmp_path: Path) -> None:
+    def test_refused_with_file_row_and_column(self, kind: str, size: int, read: Read, tmp_path: Path) -> None:
         bad, column, _, problem = BAD_LINES[kind]
         content = content_of(tmp_path / "reviews.json", [GOOD, GOOD, bad, GOOD, bad], size)
         with pytest.raises(DataError) as caught:
@@ -159,7 +150,7 @@ class TestBadLines:
 
     @pytest.mark.parametrize("size", [64, 8 << 20])
     @pytest.mark.parametrize("kind", BAD_LINES)
-    def test_dropped_and_counted_by_reason(self, kind: str, size: int, tmp_path: Path) -> None:
+    def test_dropped_and_counted_by_reason(self, kind: str, size: int, read: Read, tmp_path: Path) -> None:
         bad, _, reason, _ = BAD_LINES[kind]
         content = content_of(tmp_path / "reviews.json", [GOOD, bad, GOOD, bad, GOOD], size)
         table, rows = read(amazon_2018.read_interactions, content, drop=True)
@@ -167,12 +158,12 @@ class TestBadLines:
         assert rows.dropped == {reason: 2}
         assert rows.read == 5
 
-    def test_the_first_bad_row_is_named(self, tmp_path: Path) -> None:
+    def test_the_first_bad_row_is_named(self, read: Read, tmp_path: Path) -> None:
         content = content_of(tmp_path / "r.json", [GOOD, line(asin=""), "no JSON", line(overall=None)])
         with pytest.raises(DataError, match="row 2, column 'asin': empty id"):
             read(amazon_2018.read_interactions, content)
 
-    def test_what_is_not_asked_for_is_not_judged(self, tmp_path: Path) -> None:
+    def test_what_is_not_asked_for_is_not_judged(self, read: Read, tmp_path: Path) -> None:
         odd = line(reviewText=5, summary=["a"], reviewerName={"a": 1}).replace("[0, 0]", r'"\ud83d"')
         twice = GOOD.replace('"helpful"', '"helpful": 1, "helpful"')
         content = content_of(tmp_path / "r.json", [odd, twice])
@@ -180,7 +171,7 @@ class TestBadLines:
         assert table.columns == ["user_id", "item_id", "rating", "time"]
         assert table.height == 2
 
-    def test_a_card_that_maps_an_unknown_column(self, tmp_path: Path) -> None:
+    def test_a_card_that_maps_an_unknown_column(self, read: Read, tmp_path: Path) -> None:
         content = content_of(tmp_path / "r.json", [GOOD])
         with pytest.raises(DataError, match="knows no column 'headline'"):
             read(yelp.read_interactions, content, columns={"headline": "summary"})
@@ -190,7 +181,7 @@ class TestValues:
     @pytest.mark.parametrize(
         ("written", "rating"), [(5, 5.0), (4.5, 4.5), ("5.0", 5.0), (" 4 ", 4.0), ("1e0", 1.0), (-0.5, -0.5)]
     )
-    def test_ratings(self, written: object, rating: float, tmp_path: Path) -> None:
+    def test_ratings(self, written: object, rating: float, read: Read, tmp_path: Path) -> None:
         table, _ = read(amazon_2018.read_interactions, content_of(tmp_path / "r.json", [line(overall=written), GOOD]))
         assert table["rating"].to_list() == [rating, 5.0]
         assert table.schema["rating"] == pl.Float32
@@ -199,7 +190,7 @@ class TestValues:
         ("written", "time"),
         [(0, 0), (7.0, 7), ("7", 7), (2**53 + 1, 2**53 + 1), (2**63 - 1, 2**63 - 1), (10**13, 10**13)],
     )
-    def test_times(self, written: object, time: int, tmp_path: Path) -> None:
+    def test_times(self, written: object, time: int, read: Read, tmp_path: Path) -> None:
         content = content_of(tmp_path / "r.json", [line(unixReviewTime=written), GOOD])
         table, _ = read(amazon_2018.read_interactions, content)
         assert table["time"].to_list() == [time, 1393545600]
@@ -221,26 +212,26 @@ class TestValues:
             ("😀 \U0010ffff", "😀 \U0010ffff"),
         ],
     )
-    def test_texts(self, written: object, kept: str | None, tmp_path: Path) -> None:
+    def test_texts(self, written: object, kept: str | None, read: Read, tmp_path: Path) -> None:
         for ascii_only in (True, False):
             record = {key: value for key, value in {**REVIEW, "reviewText": written}.items() if value is not ...}
             content = content_of(tmp_path / "r.json", [json.dumps(record, ensure_ascii=ascii_only), GOOD])
             table, _ = read(amazon_2018.read_interactions, content)
             assert table["text"].to_list() == [kept, "Fine."]
 
-    def test_ids_stay_as_written(self, tmp_path: Path) -> None:
+    def test_ids_stay_as_written(self, read: Read, tmp_path: Path) -> None:
         ids = ["0001", " a b ", "a&amp;b", "NA", "null", "1e5", 'a"b', "é😀", "a\tb"]
         content = content_of(tmp_path / "r.json", [line(asin=name, reviewerID=name) for name in ids])
         table, _ = read(amazon_2018.read_interactions, content)
         assert table["item_id"].to_list() == table["user_id"].to_list() == ids
 
-    def test_reviewers_only_on_request(self, tmp_path: Path) -> None:
+    def test_reviewers_only_on_request(self, read: Read, tmp_path: Path) -> None:
         content = content_of(tmp_path / "r.json", [GOOD, line(reviewerName=...)])
         assert "reviewer" not in read(amazon_2018.read_interactions, content)[0].columns
         table, _ = read(amazon_2018.read_interactions, content, reviewer_names=True)
         assert table["reviewer"].to_list() == ["Ann", None]
 
-    def test_latin_1(self, tmp_path: Path) -> None:
+    def test_latin_1(self, read: Read, tmp_path: Path) -> None:
         record = json.dumps({**REVIEW, "reviewText": "café"}, ensure_ascii=False)
         content = content_of(tmp_path / "r.json", record.encode("latin-1") + b"\r\n")
         assert read(amazon_2018.read_interactions, content, encoding="latin-1")[0]["text"].to_list() == ["café"]
@@ -293,7 +284,7 @@ class TestAnyText:
         size=st.integers(1, 400),
     )
     def test_survives_in_blocks_of_any_size(
-        self, made: list[dict[str, Any]], ascii_only: bool, narrow: bool, size: int, tmp_path_factory: Any
+        self, made: list[dict[str, Any]], ascii_only: bool, narrow: bool, size: int, read: Read, tmp_path_factory: Any
     ) -> None:
         separators = (",", ":") if narrow else None
         lines = [json.dumps(record, ensure_ascii=ascii_only, separators=separators) for record in made]
@@ -308,7 +299,7 @@ class TestAnyText:
     @settings(max_examples=100, deadline=None)
     @given(made=st.lists(records, min_size=1, max_size=3), garbage=words, at=st.integers(0, 3))
     def test_a_line_of_anything_is_read_or_counted(
-        self, made: list[dict[str, Any]], garbage: str, at: int, tmp_path_factory: Any
+        self, made: list[dict[str, Any]], garbage: str, at: int, read: Read, tmp_path_factory: Any
     ) -> None:
         lines = [json.dumps(record) for record in made]
         odd = "x" + garbage.replace("\n", " ").replace("\r", " ").replace("\x00", " ")
@@ -330,7 +321,9 @@ class TestAnyText:
         | st.dictionaries(words, words, max_size=2),
         key=st.sampled_from(["reviewerID", "asin", "overall", "unixReviewTime", "summary", "reviewText"]),
     )
-    def test_a_value_of_any_type_is_the_same_among_others(self, value: object, key: str, tmp_path_factory: Any) -> None:
+    def test_a_value_of_any_type_is_the_same_among_others(
+        self, value: object, key: str, read: Read, tmp_path_factory: Any
+    ) -> None:
         """The quick road and the careful one agree: a block with a defect elsewhere is read row by row."""
         path = tmp_path_factory.mktemp("type") / "r.json"
         odd = line(**{key: value})
@@ -354,7 +347,7 @@ class TestAnyText:
     )
     @example(edits=[(1, '"asin": 5, ', 0), (GOOD.index('"overall"') + 20, "\t", 0)])
     def test_a_damaged_line_is_the_same_among_others(
-        self, edits: list[tuple[int, str, int]], tmp_path_factory: Any
+        self, edits: list[tuple[int, str, int]], read: Read, tmp_path_factory: Any
     ) -> None:
         odd = GOOD
         for at, put, over in edits:
@@ -365,92 +358,3 @@ class TestAnyText:
         assert_frame_equal(quick, careful)
         assert others.dropped - rows.dropped == {"not JSON": 1}
         assert quick.height + rows.dropped.total() == 2
-
-
-python_values = st.recursive(
-    words
-    | st.integers(-(10**20), 10**20)
-    | st.booleans()
-    | st.none()
-    | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3) | st.tuples(inner, inner),
-    max_leaves=12,
-)
-
-
-class TestPythonLiterals:
-    @settings(max_examples=300, deadline=None)
-    @given(st.dictionaries(words, python_values, max_size=4))
-    def test_read_as_python_reads_them(self, value: dict[str, object]) -> None:
-        written = repr(value)
-        assert json_lines.literal_record(written) == ast.literal_eval(written) == value
-
-    @pytest.mark.parametrize(
-        "written",
-        [
-            "{'a': 'b' 'c'}",
-            "{'a': u'b', \"c\": r'\\d'}",
-            "{'a': '''it's'''}",
-            "{'a': u'\\d'}",
-            "{'a': 'x\\'y', 'b': \"it's\", 'c': 'say \"hi\"'}",
-            "{'a': '\\x41\\u00e9\\N{BULLET}\\d'}",
-            "{'a': (1, 2,), 'b': [1,], 'c': 1_000, 'd': 0x10, 'e': .5}",
-            " {'a': True} # none",
-            "{'a': {'b': ['c', {'d': None}]}}",
-            "{'a': '\t'}",
-        ],
-    )
-    def test_all_their_forms(self, written: str) -> None:
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            expected = ast.literal_eval(written)
-        assert json_lines.literal_record(written) == expected
-
-    @pytest.mark.parametrize(
-        "written",
-        [
-            "{'a': open('/etc/passwd')}",
-            "{'a': __import__('os')}",
-            "{'a': b}",
-            "{'a': [x for x in (1,)]}",
-            "{'a': '\\x'}",
-            "{'a'",
-            "{[]: 1}",
-            "{'a': " + "(" * 3000 + ")" * 3000 + "}",
-            "{'a': " + "-" * 100_000 + "1}",
-            "x = {'a': 1}",
-        ],
-    )
-    def test_nothing_is_executed(self, written: str, tmp_path: Path) -> None:
-        content = content_of(tmp_path / "meta.json", ["{'asin': '1'}", written])
-        with pytest.raises(DataError, match=r"row 2: not JSON .*, nor a Python literal"):
-            read(amazon_2014.read_items, content)
-
-    @pytest.mark.parametrize("written", ["{'asin': '1', 'asin': '2'}", "{'asin': '1', 'asin': '2', 'b': (1,)}"])
-    def test_a_key_twice(self, written: str, tmp_path: Path) -> None:
-        content = content_of(tmp_path / "meta.json", [written])
-        with pytest.raises(DataError, match="row 1, column 'asin': stands twice in the object"):
-            read(amazon_2014.read_items, content)
-
-    @pytest.mark.parametrize(
-        ("value", "said"),
-        [
-            ("0x" + "f" * 5000, "a value too large to show (int) is not a whole number of seconds"),
-            ("(" * 3 + "1," * 90_000 + ")" * 3, "1, 1, 1, 1, 1, 1, 1"),
-            ("[" * 150 + "]" * 150, "[[[[[[[["),
-        ],
-    )
-    def test_monstrous_values_are_shown_in_part(self, value: str, said: str, tmp_path: Path) -> None:
-        written = f"{{'reviewerID': 'U', 'asin': '1', 'overall': 5, 'unixReviewTime': {value}}}"
-        with pytest.raises(DataError, match="row 1, column 'unixReviewTime': ") as caught:
-            read(amazon_2014.read_interactions, content_of(tmp_path / "r.json", [written]))
-        assert said in str(caught.value)
-        assert len(str(caught.value)) < 400
-
-    def test_only_2014_has_them(self, tmp_path: Path) -> None:
-        for reader in (amazon_2018, amazon_2023, yelp):
-            content = content_of(tmp_path / "meta.json", ["{'asin': '1'}"])
-            with pytest.raises(DataError, match="row 1: not JSON"):
-                read(reader.read_items, content)
