@@ -22,6 +22,7 @@ __all__ = [
     "SplitFolder",
     "StoreRoot",
     "SuiteName",
+    "TunedLock",
     "read_change",
     "read_suite",
 ]
@@ -44,6 +45,9 @@ Device = Annotated[str, typer.Option(help="Where models compute: cpu or cuda.")]
 SplitFolder = Annotated[
     Path | None, typer.Option("--split", help="Use the split in this folder instead (see `bench split import`).")
 ]
+TunedLock = Annotated[
+    Path | None, typer.Option("--tuned", help="Use the settings in this lock file (see `bench tune`).")
+]
 
 
 def read_suite(
@@ -53,6 +57,7 @@ def read_suite(
     seeds: str | None,
     changes: list[str] | None,
     split: Path | None = None,
+    tuned: Path | None = None,
 ) -> Suite:
     """Load a suite and apply what the command line changes."""
     from bench.runs.suite import load_suite
@@ -63,6 +68,7 @@ def read_suite(
         seeds=None if seeds is None else [_number(seed) for seed in seeds.split(",")],
         changes=dict(read_change(text) for text in changes or []),
         split=split,
+        tuned=tuned,
     )
 
 

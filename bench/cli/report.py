@@ -14,6 +14,7 @@ from bench.cli.options import (
     SplitFolder,
     StoreRoot,
     SuiteName,
+    TunedLock,
     read_suite,
 )
 
@@ -27,6 +28,7 @@ def report(
     seeds: Seeds = None,
     changes: Changes = None,
     split: SplitFolder = None,
+    tuned: TunedLock = None,
     store: StoreRoot = Path("results/runs"),
     results: Results = Path("results"),
     device: Device = "cpu",
@@ -35,7 +37,7 @@ def report(
 
     Models that are not stored are named under the tables.
     """
-    chosen = read_suite(suite, dataset, models, seeds, changes, split)
+    chosen = read_suite(suite, dataset, models, seeds, changes, split, tuned)
     from bench.report import print_summary
     from bench.runs.run import report_only
     from bench.runs.store import Store

@@ -17,6 +17,7 @@ from bench.cli.options import (
     SplitFolder,
     StoreRoot,
     SuiteName,
+    TunedLock,
     read_suite,
 )
 from bench.errors import InterruptedRunError
@@ -31,6 +32,7 @@ def run(
     seeds: Seeds = None,
     changes: Changes = None,
     split: SplitFolder = None,
+    tuned: TunedLock = None,
     store: StoreRoot = Path("results/runs"),
     results: Results = Path("results"),
     device: Device = "cpu",
@@ -42,7 +44,7 @@ def run(
     Examples: `bench run --suite coldstart`; `bench run --suite quick --dataset amazon-beauty --models
     popularity,itemknn,ease`; `bench run --suite quick --set sasrec.hidden_size=128 --seeds 0,1,2`.
     """
-    chosen = read_suite(suite, dataset, models, seeds, changes, split)
+    chosen = read_suite(suite, dataset, models, seeds, changes, split, tuned)
     from bench.runs.plan import make_plan
     from bench.runs.store import Store
 

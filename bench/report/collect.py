@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.metrics import parse
 from bench.models import model_class
 from bench.report.measures import coverage, unit_mean, units_of, values_of
+from bench.report.tuning import tuning_of
 from bench.report.values import Model, Reference, Row, Table
 from bench.runs.plan import Plan
 from bench.runs.store import Store, read_json
@@ -36,7 +37,7 @@ def stored_models(plan: Plan, store: Store) -> list[Model]:
         if cells:
             fits = tuple(read_json(store.cell(cell.key) / "fit.json") for cell in cells)
             side = model_class(entry.model).side
-            found.append(Model(entry.name, cells[0].label, entry.block, side, cells, fits))
+            found.append(Model(entry.name, cells[0].label, entry.block, side, cells, fits, tuning_of(entry)))
     labels = Counter(model.label for model in found)
     return [
         model if labels[model.label] == 1 else Model(**{**vars(model), "label": f"{model.label} [{model.name}]"})

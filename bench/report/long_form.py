@@ -17,7 +17,7 @@ COLUMNS = (
     "suite", "dataset", "split", "task", "quadrant", "shots", "pool", "model", "metric", "mean", "low", "high", "p",
     "p_holm", "effect", "units", "coverage", "seeds", "converged", "label", "block", "unit", "requests", "reference",
     "difference", "difference_low", "difference_high", "mean_ties_expected", "seed_spread", "p_t", "p_wilcoxon", "win",
-    "tie", "loss", "smallest_detectable", "stopped",
+    "tie", "loss", "smallest_detectable", "stopped", "tuning",
 )  # fmt: skip
 
 
@@ -63,6 +63,7 @@ def _lines(plan: Plan, table: Table, row: Row) -> Iterator[dict[str, Any]]:
         "unit": asked.unit,
         "requests": len(asked),
         "stopped": row.model.stopped,
+        "tuning": row.model.tuning,
     }
     primary = plan.suite.primary_for(asked.task)
     for metric in dict.fromkeys((*plan.suite.metrics_for(asked.task), primary)):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.report.collect import LEVEL, PERMUTATIONS, REPLICATES
 from bench.report.grid import NOTHING, count, number
+from bench.report.tuning import about_tuning
 from bench.report.values import Model, Table
 from bench.runs.plan import Plan
 from bench.tasks import Answers
@@ -85,8 +86,9 @@ def about_training(plan: Plan, tables: Sequence[Table]) -> list[str]:
     models = {row.model.name: row.model for table in tables for row in table.rows}
     seeds = ", ".join(map(str, plan.suite.seeds))
     notes = [
-        f"Training seed{'s' if len(plan.suite.seeds) > 1 else ''} {seeds}. Untuned: every model runs with the settings "
-        "of the suite; those that train in steps keep the step that is best on validation."
+        f"Training seed{'s' if len(plan.suite.seeds) > 1 else ''} {seeds}. Models that train in steps keep the step "
+        "that is best on validation.",
+        *about_tuning(list(models.values())),
     ]
     if plan.suite.refit:
         notes.append(

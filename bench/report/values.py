@@ -32,6 +32,8 @@ class Model:
         One a seed.
     fits : tuple of mapping
         The fit report of each cell.
+    tuning : str
+        ``"untuned"``, ``"tuned: 20 trials, 0.4 h"``, or nothing where there is nothing to tune.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Model:
     side: str
     cells: tuple[Cell, ...]
     fits: tuple[Mapping[str, Any], ...]
+    tuning: str = ""
 
     @property
     def converged(self) -> bool:

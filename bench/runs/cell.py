@@ -20,7 +20,7 @@ from bench.runs.store import Store, read_json, write_json
 from bench.runs.suite import Suite
 from bench.tasks import Answers, RequestSet
 
-__all__ = ["Job", "run_cell"]
+__all__ = ["Job", "Report", "run_cell"]
 
 Report = Callable[[str, int, int, str], None]
 """Called with a stage, how much of it is done, out of how much, and a note."""
@@ -36,6 +36,10 @@ class Job:
     name: str
     seed: int
     shared_machine: bool = False
+
+    def run(self, report: Report) -> None:
+        """Run what is missing of the cell."""
+        run_cell(self, report)
 
 
 def run_cell(job: Job, report: Report) -> None:

@@ -106,9 +106,28 @@ def make_plan(suite: Suite, store: Store, *, device: str = "cpu") -> Plan:
     if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
         raise UsageError(f"--device takes cpu, cuda or cuda:<number>, not {device!r}")
     split = make_split(load_dataset(suite.dataset), suite.protocol, seed=suite.split_seed)
+    for entry in suite.models:
+        _check_tuned(suite, entry, split)
     sets = tuple(request_sets(split, suite.tasks))
     cells = [_cell(suite, entry, seed, split, sets, store, device) for entry in suite.models for seed in suite.seeds]
     return Plan(suite, device, split, sets, tuple(cells))
+
+
+def _check_tuned(suite: Suite, entry: ModelEntry, split: Split) -> None:
+    """Refuse settings that were chosen on another split or by another metric."""
+    if entry.tuned is None:
+        return
+    if entry.tuned.split != split.identity:
+        raise UsageError(
+            f"{entry.name} was tuned on split {entry.tuned.split[:12]}, this run uses {split.identity[:12]} of "
+            f"{suite.dataset}: tune it on this split (`bench tune`), or leave the lock file out"
+        )
+    metric, _ = selected_on(suite, model_class(entry.model).capabilities.tasks)
+    if entry.tuned.metric != metric:
+        raise UsageError(
+            f"{entry.name} was tuned for {entry.tuned.metric}, this run selects by {metric}: tune it for that, or "
+            "leave the lock file out"
+        )
 
 
 def selected_on(suite: Suite, tasks: Collection[str]) -> tuple[str, list[str]]:

@@ -66,6 +66,7 @@ def run(
     seeds: Sequence[int] | None = None,
     changes: Mapping[str, Any] | None = None,
     split: str | Path | None = None,
+    tuned: str | Path | None = None,
     store: str | Path = "results/runs",
     results: str | Path = "results",
     device: str = "cpu",
@@ -78,8 +79,8 @@ def run(
     ----------
     suite : str or Suite
         A shipped suite's name, a YAML file, or a suite.
-    dataset, models, seeds, changes, split
-        As ``--dataset``, ``--models``, ``--seeds``, ``--set`` and ``--split``.
+    dataset, models, seeds, changes, split, tuned
+        As ``--dataset``, ``--models``, ``--seeds``, ``--set``, ``--split`` and ``--tuned``.
     store, results : path
         Where runs are kept and tables are written.
     device : str
@@ -100,6 +101,7 @@ def run(
         seeds=None if seeds is None else list(seeds),
         changes=dict(changes or {}),
         split=None if split is None else Path(split),
+        tuned=None if tuned is None else Path(tuned),
     )
     return execute(
         chosen,

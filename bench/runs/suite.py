@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from bench.errors import UsageError, nearest
 from bench.metrics import parse
 from bench.models import Budget, Settings, model_class
+from bench.runs.lock import Tuned, read_lock
 from bench.splits import AnyProtocol
 from bench.tasks import TASKS
 
@@ -32,6 +42,8 @@ class ModelEntry(BaseModel):
     budget : Budget
     block : str
         ``"main"``, or ``"smoke-trained"``: shown in a block of its own, outside bold and tests.
+    tuned : Tuned or None
+        Which tuning its settings come from; filled in from a lock file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +53,14 @@ class ModelEntry(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     budget: Budget = Budget()
     block: Literal["main", "smoke-trained"] = "main"
+    tuned: Tuned | None = None
+
+    @model_serializer(mode="wrap")
+    def _untuned_leaves_no_trace(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        raw: dict[str, Any] = dump(self)
+        if self.tuned is None:
+            raw.pop("tuned", None)
+        return raw
 
     @model_validator(mode="before")
     @classmethod
@@ -151,10 +171,13 @@ class Suite(BaseModel):
         seeds: list[int] | None = None,
         changes: dict[str, Any] | None = None,
         split: Path | None = None,
+        tuned: Path | None = None,
     ) -> Suite:
         """Replace the dataset, keep only some models (or add any installed one), set seeds, change settings.
 
         ``split``: a folder that holds a split to use instead of the protocol (``bench.splits.exchange``).
+
+        ``tuned``: a lock file (``bench tune``); its settings take the place of the suite's.
 
         ``changes`` maps dotted keys to values: ``sasrec.hidden_size`` (a model's setting), ``sasrec.budget.patience``,
         ``protocol.test_users``, ``split_seed``, ``validation_requests``, ``refit``.
@@ -176,8 +199,16 @@ class Suite(BaseModel):
             if not split.is_dir():
                 raise UsageError(f"no folder {split} to take a split from")
             raw["protocol"] = {"name": "published", "folder": str(split)}
+        locked = _lock(raw["models"], tuned) if tuned is not None else {}
         for key, value in (changes or {}).items():
             _change(raw, key, value)
+        for entry in raw["models"]:
+            for key, value in locked.get(entry["name"], {}).items():
+                if entry["settings"][key] != value:
+                    raise UsageError(
+                        f"{entry['name']}.{key} was tuned to {value!r}, and --set asks for {entry['settings'][key]!r}: "
+                        f"leave out one of --tuned and --set"
+                    )
         return _validate(raw, self.name)
 
     def _installed(self, name: str) -> dict[str, Any]:
@@ -186,6 +217,25 @@ class Suite(BaseModel):
         if name not in model_names():
             raise nearest("model", name, {*model_names(), *(entry.name for entry in self.models)})
         return {"name": name, "model": name}
+
+
+def _lock(entries: list[dict[str, Any]], path: Path) -> dict[str, dict[str, Any]]:
+    """Put the settings of a lock file into the raw entries it names; returns them by name."""
+    lock = read_lock(path)
+    if not any(entry["name"] in lock.entries for entry in entries):
+        raise UsageError(f"lock file {path} holds none of the models asked for; it holds {', '.join(lock.entries)}")
+    locked = {}
+    for entry in entries:
+        name = entry["name"]
+        if name not in lock.entries:
+            continue
+        found = lock.entries[name]
+        if found.model != entry["model"]:
+            raise UsageError(f"lock file {path}: {name} is the model {found.model}, here it is {entry['model']}")
+        entry["settings"] = {**entry["settings"], **found.settings}
+        entry["tuned"] = lock.tuned(name).model_dump()
+        locked[name] = found.settings
+    return locked
 
 
 _PLAIN = ("metrics", "primary", "refit", "split_seed", "tasks", "validation_requests")

@@ -19,11 +19,12 @@ from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Protocol
 
 from bench.errors import MissingInputError
-from bench.runs.cell import Job, run_cell
+from bench.runs.cell import Report
 
-__all__ = ["Event", "run_jobs"]
+__all__ = ["Event", "Job", "run_jobs"]
 
 REPORT_EVERY_S = 0.1
 
@@ -36,6 +37,13 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
     "MALLOC_TOP_PAD_": "100000000",
 }
+
+
+class Job(Protocol):
+    """Work for a process of its own: pickled, and told where to report; what it makes goes into files."""
+
+    def run(self, report: Report) -> None:
+        """Do all of it."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,7 @@ def _work(job: Job, pipe: Connection, log: Path, directory: str, environment: di
             pipe.send(("progress", *news))
 
     try:
-        run_cell(job, report)
+        job.run(report)
     except MissingInputError as error:
         pipe.send(("missing", str(error)))
     except BaseException:

@@ -12,7 +12,8 @@ import pytest
 
 from bench.data.hashing import digest
 from bench.data.ragged import Ragged
-from bench.report import collect
+from bench.models.presets import Dimension, Preset
+from bench.report import collect, tuning
 from bench.runs.plan import Cell, Plan, Prediction
 from bench.runs.store import Store, write_json
 from bench.runs.suite import ModelEntry, Suite
@@ -154,6 +155,10 @@ def asked() -> Callable[..., RequestSet]:
 def world(tmp_path, monkeypatch) -> Callable[..., World]:
     """Make worlds: ``world(request sets)``; each set is also made for validation."""
     monkeypatch.setattr(collect, "model_class", lambda name: SimpleNamespace(side=name.removeprefix("made-up-")))
+    # Who has a side has something to tune; floors have not.
+    searched = {"search": Dimension(low=0, high=1)}
+    monkeypatch.setattr(tuning, "load_preset", lambda name: Preset(name, search={} if "floor" in name else searched))
+    monkeypatch.setattr(ModelEntry, "parsed_settings", lambda entry: None)
 
     def make(*tests: RequestSet, **rest: Any) -> World:
         twins = [replace(asked, part="valid", identity=digest(asked.identity)) for asked in tests]

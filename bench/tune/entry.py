@@ -1,0 +1,172 @@
+"""Tuning one entry of a suite: trials, each in a process of its own, until the budget is spent."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.data.hashing import canonical_json, digest
+from bench.errors import UsageError
+from bench.metrics import parse
+from bench.models import model_class
+from bench.models.presets import Dimension, Preset
+from bench.runs.executors.local import Event, run_jobs
+from bench.runs.lock import LockedEntry
+from bench.runs.plan import Cell, Plan
+from bench.runs.store import Store, read_json
+from bench.tune.budget import TuningBudget
+from bench.tune.edges import at_edge
+from bench.tune.outcome import Listener, News, Skipped, TunedModel
+from bench.tune.search import Search, Tried
+from bench.tune.trial import TrialJob
+
+__all__ = ["EntryTuning"]
+
+VERSION = "1"
+"""Raised whenever the same settings would be valued otherwise: what a journal holds is then tried again."""
+REPEATS = 50
+"""So many proposals in a row that had been tried before end a search."""
+
+
+@dataclass
+class EntryTuning:
+    """The tuning of one entry."""
+
+    plan: Plan
+    cell: Cell
+    preset: Preset
+    folder: Path
+    budget: TuningBudget
+    seed: int
+    preload: list[str]
+    listener: Listener | None
+    space: dict[str, Dimension] = field(init=False)
+    kept: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        entry = self.cell.entry
+        settings = entry.parsed_settings()
+        self.kept = tuple(name for name in self.preset.applicable(settings) if name in entry.settings)
+        self.space = self.preset.applicable(settings, fixed=entry.settings)
+
+    def skipped(self) -> Skipped | None:
+        """Why there is nothing to do, if so."""
+        cell, model = self.cell, model_class(self.cell.entry.model)
+        if not set(model.capabilities.tasks) & set(self.plan.suite.tasks):
+            return Skipped(f"it does none of the suite's tasks ({', '.join(self.plan.suite.tasks)})")
+        if not self.space:
+            return Skipped(
+                f"the suite sets all there is to tune ({', '.join(self.kept)})" if self.kept else "nothing to tune"
+            )
+        return Skipped(cell.missing) if cell.missing else None
+
+    def run(self) -> TunedModel | Skipped:
+        """Search until the budget is spent."""
+        entry = self.cell.entry
+        own = entry.parsed_settings().model_dump()
+        search = Search(
+            self.folder / f"{_file_name(entry.name)}.journal",
+            digest({"tuning": VERSION, "seed": self.seed, "spec": self.cell.spec, "search": _plain(self.space)})[:32],
+            self.space,
+            {name: own[name] for name in self.space},
+            self.seed,
+        )
+        while not (ended := self._ended(tried := search.tried())):
+            proposal = search.propose()
+            known = {self._key(one.settings): one for one in tried}.get(self._key(proposal.settings))
+            if known is not None:
+                search.record(proposal, Tried(proposal.settings, known.value, reason=known.reason, repeat=True))
+                continue
+            number = sum(not one.repeat for one in tried) + 1
+            outcome = self._try(dict(proposal.settings), number)
+            if isinstance(outcome, Skipped):
+                return outcome
+            search.record(proposal, outcome)
+            self._tell(News(entry.name, number, "tried", tried=outcome, best=_best([*tried, outcome])))
+        return self._outcome(tried, ended)
+
+    def _key(self, settings: Mapping[str, Any]) -> bytes:
+        return canonical_json(settings)
+
+    def _ended(self, tried: list[Tried]) -> str:
+        fits = [one for one in tried if not one.repeat]
+        if ended := self.budget.spent([one.seconds for one in fits]):
+            return ended
+        if len(fits) >= math.prod(dimension.size for dimension in self.space.values()):
+            return "all settings tried"
+        recent = tried[-REPEATS:]
+        return "nothing new proposed" if len(recent) == REPEATS and all(one.repeat for one in recent) else ""
+
+    def _try(self, settings: dict[str, Any], number: int) -> Tried | Skipped:
+        entry = self.cell.entry
+        trial = entry.model_copy(update={"settings": {**entry.settings, **settings}})
+        try:
+            trial.parsed_settings()
+        except UsageError as error:
+            return Tried(settings, None, reason=str(error))
+        with tempfile.TemporaryDirectory(prefix="bench-trial-") as place:
+            result = Path(place) / "result.json"
+            job = TrialJob(self.plan.suite.model_copy(update={"models": (trial,)}), self.plan.device, result)
+            started, last = time.perf_counter(), Event(0, "failed", reason="nothing was heard of the trial")
+            for last in run_jobs([job], preload=self.preload):
+                if last.kind == "progress":
+                    self._tell(News(entry.name, number, "progress", last.stage, last.done, last.total, last.note))
+            seconds = time.perf_counter() - started
+            if last.kind == "missing":
+                return Skipped(last.reason)
+            if last.kind == "failed":
+                Store(self.folder).record_failure(
+                    self.cell.key, {**self.cell.spec, "settings": settings}, last.reason, last.log
+                )
+                reason = (last.reason.strip().splitlines() or ["no reason given"])[-1]
+                return Tried(settings, None, seconds, reason)
+            found = read_json(result)
+        return Tried(settings, found["value"], found["seconds"])
+
+    def _outcome(self, tried: list[Tried], ended: str) -> TunedModel | Skipped:
+        fits = [one for one in tried if not one.repeat]
+        best = _best(fits)
+        if best is None:
+            return Skipped(f"all {len(fits)} trials failed, the last with: {fits[-1].reason}", failed=True)
+        chosen = next(one for one in fits if one.value == best)
+        metric = str(self.cell.spec["selected_on"]["metric"])
+        sign = 1 if parse(metric).higher_is_better else -1
+        first = fits[0].value
+        locked = LockedEntry(
+            model=self.cell.entry.model,
+            model_version=self.cell.spec["model_version"],
+            training_seed=self.cell.seed,
+            metric=metric,
+            settings=dict(chosen.settings),
+            value=sign * best,
+            default=None if first is None else sign * first,
+            trials=len(fits),
+            failed=sum(one.value is None for one in fits),
+            hours=round(sum(one.seconds for one in fits) / 3600, 6),
+            ended=ended,
+            at_edge=at_edge(model_class(self.cell.entry.model).Settings, self.space, chosen.settings),
+            search=_plain(self.space),
+        )
+        return TunedModel(self.kept, locked)
+
+    def _tell(self, news: News) -> None:
+        if self.listener is not None:
+            self.listener(news)
+
+
+def _best(tried: list[Tried]) -> float | None:
+    return max((one.value for one in tried if one.value is not None), default=None)
+
+
+def _plain(space: Mapping[str, Dimension]) -> dict[str, Any]:
+    return {name: one.model_dump(exclude_defaults=True, exclude={"whole"}) for name, one in space.items()}
+
+
+def _file_name(name: str) -> str:
+    return name if re.fullmatch(r"[\w.-]+", name) else re.sub(r"[^\w.-]+", "-", name) + f"-{digest(name)[:8]}"
