@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.report.grid import Block, Grid
+from bench.report.grid import NOTHING, Block, Grid
 from bench.report.grid import Cell as Place
 from bench.runs.plan import Cell, Plan
 from bench.runs.store import Store, read_json
@@ -15,7 +15,7 @@ __all__ = ["COLUMNS", "cost_grid", "cost_lines"]
 COLUMNS = (
     "suite", "dataset", "model", "label", "seed", "stage", "set", "requests", "wall_s", "cpu_s", "peak_memory_mib",
     "parameters_trained", "parameters_total", "steps", "epochs", "stopped", "converged", "device", "processor", "cores",
-    "shared_machine", "code", "cell",
+    "threads", "shared_machine", "code", "cell",
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def cost_lines(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 
 def _common(plan: Plan, cell: Cell, provenance: dict[str, Any]) -> dict[str, Any]:
-    spent = ("wall_s", "cpu_s", "peak_memory_mib", "processor", "cores", "shared_machine", "code")
+    spent = ("wall_s", "cpu_s", "peak_memory_mib", "processor", "cores", "threads", "shared_machine", "code")
     return {
         "suite": plan.suite.name,
         "dataset": plan.split.dataset,
@@ -65,36 +65,41 @@ def _prediction(plan: Plan, store: Store, cell: Cell, name: str, key: str) -> di
 
 
 def cost_grid(plan: Plan, lines: Sequence[dict[str, Any]]) -> Grid:
-    """One row a model: training and answering, averaged over its seeds."""
+    """One row a model: fitting and predicting, averaged over its seeds."""
     rows = []
     for name in dict.fromkeys(line["model"] for line in lines):
         own = [line for line in lines if line["model"] == name]
         fits, asked = [line for line in own if line["stage"] == "fit"], [line for line in own if line["stage"] != "fit"]
         requests = sum(line["requests"] for line in asked)
+        answering = sum(line["wall_s"] for line in asked)
         rows.append(
             (
                 Place(fits[0]["label"]),
-                Place(f"{_mean(fits, 'wall_s'):.1f}"),
-                Place(f"{_mean(fits, 'cpu_s'):.1f}"),
-                Place(f"{1000 * sum(line['wall_s'] for line in asked) / requests:.2f}" if requests else "-"),
+                Place(f"{_mean(fits, 'wall_s'):,.1f}"),
+                Place(f"{_mean(fits, 'cpu_s'):,.1f}"),
+                Place(f"{answering / len(fits):,.1f}" if asked else NOTHING),
+                Place(f"{sum(line['cpu_s'] for line in asked) / len(fits):,.1f}" if asked else NOTHING),
+                Place(f"{1000 * answering / requests:.2f}" if requests else NOTHING),
                 Place(f"{max(line['peak_memory_mib'] for line in own):,.0f}"),
                 Place(f"{fits[0]['parameters_trained']:,}"),
                 Place(f"{fits[0]['parameters_total']:,}"),
                 Place(f"{_mean(fits, 'steps'):,.0f}"),
                 Place(", ".join(sorted({line["stopped"] for line in fits}))),
+                Place(", ".join(sorted({line["device"] for line in own}))),
+                Place(", ".join(sorted({str(line["threads"] or NOTHING) for line in own}))),
             )
         )
     header = (
-        "Model", "Training, s", "Training, CPU s", "Answering, ms a request", "Peak memory, MiB", "Parameters trained",
-        "Parameters in total", "Steps", "Ended by",
+        "Model", "Fit, s", "Fit, CPU s", "Predict, s", "Predict, CPU s", "Predict, s per 1,000 requests",
+        "Peak memory, MiB", "Parameters trained", "Parameters in total", "Steps", "Ended by", "Device", "Threads",
     )  # fmt: skip
     machines = sorted({f"{line['processor']}, {line['cores']} cores" for line in lines})
-    notes = [f"Machine: {'; '.join(machines)}; device {plan.device}."] if lines else []
+    notes = [f"Machine: {'; '.join(machines)}."] if lines else []
     if any(line["shared_machine"] for line in lines):
         notes.append("Cells ran side by side on a shared machine: their seconds are upper bounds.")
     notes.append(
-        "Training includes the validation that selects the kept step. Answering counts validation and test requests."
-        " Memory is the peak of the whole process."
+        "Mean of the training seeds. Fit includes the validation that selects the kept step; predict takes all "
+        "validation and test requests. Memory is the peak of the whole process. Threads: as OMP_NUM_THREADS set them."
     )
     title = f"{plan.suite.name}: costs on {plan.split.dataset}"
     return Grid(title, header, (Block("", tuple(rows)),), tuple(notes))

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.hashing import digest, file_sha256
 from bench.report.costs import cost_lines
+from bench.report.sources import sources
 from bench.runs.plan import library_versions
 
 if TYPE_CHECKING:
     from bench.runs.plan import Plan
     from bench.runs.store import Store
 
-__all__ = ["MANIFEST", "VERSION", "Failures", "is_current", "make_manifest", "reasons"]
+__all__ = ["MANIFEST", "VERSION", "Failures", "command", "is_current", "make_manifest", "reasons"]
 
-VERSION = "1"
+VERSION = "2"
 """Raised whenever the same store would give another report."""
 
 MANIFEST = "manifest.json"
@@ -54,6 +55,7 @@ def _key(plan: Plan, store: Store, failed: Mapping[str, str], missing: Mapping[s
             "sets": [asked.identity for asked in plan.sets],
             "cells": _cells(plan, store),
             "costs": cost_lines(plan, store),
+            "published": [table.model_dump(mode="json") for asked in plan.sets for table in sources(plan, asked)],
             "failed": dict(failed),
             "missing": dict(missing),
         }
@@ -79,6 +81,12 @@ def _cells(plan: Plan, store: Store) -> list[dict[str, Any]]:
     ]
 
 
+def command(plan: Plan, folder: Path) -> str:
+    """What makes the report in ``folder`` again, from the suite that is kept beside it."""
+    device = "" if plan.device == "cpu" else f" --device {plan.device}"
+    return f"bench run --suite results/{folder.name}/suite.yaml{device}"
+
+
 def make_manifest(
     plan: Plan,
     store: Store,
@@ -89,11 +97,10 @@ def make_manifest(
     missing: Mapping[str, str],
 ) -> dict[str, Any]:
     """Describe a report whose files are written; free of times and paths of this machine."""
-    device = "" if plan.device == "cpu" else f" --device {plan.device}"
     return {
         "report_version": VERSION,
         "report_key": _key(plan, store, failed, missing),
-        "command": f"bench run --suite results/{folder.name}/suite.yaml{device}",
+        "command": command(plan, folder),
         "suite": plan.suite.model_dump(mode="json"),
         "device": plan.device,
         "split": {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.report.manifest import MANIFEST, Failures, make_manifest, reasons
+from bench.report.manifest import MANIFEST, Failures, command, make_manifest, reasons
 from bench.runs.plan import Plan
 from bench.runs.store import Store
 
@@ -19,7 +19,7 @@ __all__ = ["ReportFiles", "write_report"]
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where the parts of a report are."""
+    """Where the parts of a report are; those named ``paper`` exist where something comparable is published."""
 
     table_md: Path
     table_tex: Path
@@ -29,6 +29,9 @@ class ReportFiles:
     figure_svg: Path
     figure_png: Path
     suite_yaml: Path
+    paper_md: Path
+    paper_tex: Path
+    paper_csv: Path
     manifest: Path
 
     @classmethod
@@ -39,8 +42,14 @@ class ReportFiles:
 
     @property
     def described(self) -> list[Path]:
-        """All but the manifest."""
-        return [getattr(self, field.name) for field in fields(self) if field.name != "manifest"]
+        """All but the manifest, and the published figures where there are any."""
+        paths = [getattr(self, field.name) for field in fields(self) if field.name != "manifest"]
+        return [path for path in paths if path not in self.paper or path.is_file()]
+
+    @property
+    def paper(self) -> tuple[Path, Path, Path]:
+        """Published figures beside those of this run."""
+        return self.paper_md, self.paper_tex, self.paper_csv
 
 
 def write_report(
@@ -61,7 +70,7 @@ def write_report(
         Cell name -> what the model lacks; what the plan knows need not be repeated.
     """
     # Statistics and figures are slow to import, and a report that is current needs neither.
-    from bench.report import costs, layout, notes
+    from bench.report import costs, layout, notes, paper
     from bench.report.collect import collect, stored_models
     from bench.report.figure import draw
     from bench.report.latex import latex
@@ -77,15 +86,25 @@ def write_report(
     main = layout.main_tables(plan, tables, absent)
     details = [layout.detail(plan, table, absent) for table in tables if table.rows]
     parts = [markdown(grid, level=1 if not place else 2) for place, grid in enumerate(main)]
-    parts.append(
-        f"![{main[0].title}]({files.figure_svg.name})\n\nCosts: [{files.costs_md.name}]({files.costs_md.name}).\n"
-    )
+    published = paper.paper_grids(plan, tables, command=command(plan, folder))
+    links = f"Costs: [{files.costs_md.name}]({files.costs_md.name})."
+    if published:
+        links += f" Beside published figures: [{files.paper_md.name}]({files.paper_md.name})."
+    parts.append(f"![{main[0].title}]({files.figure_svg.name})\n\n{links}\n")
     parts += [markdown(grid) for grid in details]
     spent = costs.cost_lines(plan, store)
 
     _write(files.table_md, "\n".join(parts))
     _write(files.table_tex, latex([*main, *details], label=plan.suite.name))
     _write(files.table_csv, long_form(plan, tables))
+    if published:
+        page = [markdown(grid, level=min(place, 2)) for place, grid in enumerate(published, 1)]
+        _write(files.paper_md, "\n".join(page))
+        _write(files.paper_tex, latex(published, label=f"{plan.suite.name}-paper"))
+        _write(files.paper_csv, write_csv(paper.COLUMNS, paper.paper_lines(plan, tables)))
+    else:
+        for path in files.paper:
+            path.unlink(missing_ok=True)
     _write(files.costs_md, markdown(costs.cost_grid(plan, spent), level=1))
     _write(files.costs_csv, write_csv(costs.COLUMNS, spent))
     _write(files.suite_yaml, yaml.safe_dump(plan.suite.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
