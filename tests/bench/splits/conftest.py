@@ -1,22 +1,25 @@
-"""Small data sets made in memory, texts of reviews included, and a digest of everything a value holds."""
+"""Small data sets made in memory, texts of reviews included, a digest of everything a value holds, and spies."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import itertools
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 import pytest
 
-from bench.data import Card, Dataset
+from bench.data import Card, Dataset, Ragged
 from bench.data.events import CodedEvents
 from bench.data.hashing import digest, digest_frame
 from bench.data.reviews import Reviews
+from bench.models import Budget, Capabilities, FitReport, RankedLists, Recommender, Requests, Training
+from bench.tasks import TASKS
 
 CARD = {
     "name": "made",
@@ -129,3 +132,72 @@ def _pieces(value: Any) -> Iterator[bytes]:
         yield repr(value).encode()
     else:
         raise TypeError(f"no bytes for {type(value)}")
+
+
+def reachable(*roots: Any) -> Iterator[Any]:
+    """Everything that attributes, items and elements lead to; functions are opaque."""
+    pending, seen = list(roots), set()
+    while pending:
+        value = pending.pop()
+        if id(value) in seen or isinstance(value, type | types.ModuleType | types.FunctionType | str | bytes):
+            continue
+        seen.add(id(value))
+        yield value
+        if isinstance(value, np.ndarray):
+            pending.append(value.base)
+        elif isinstance(value, Mapping):
+            pending += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            pending += list(value)
+        else:
+            pending += list(getattr(value, "__dict__", {}).values())
+
+
+class Spy(Recommender):
+    """Keeps everything it is handed."""
+
+    version, side = "1", "floor"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        tasks=frozenset(TASKS), cold_users="natively", cold_items="natively"
+    )
+
+    def fit(self, training: Training, *, validate: Any, budget: Budget, seed: int, progress: Any) -> FitReport:
+        self.seen: list[Any] = [training, budget, seed]
+        self.seen.append(validate(self))
+        return FitReport()
+
+    def score(self, requests: Requests) -> np.ndarray:
+        self.seen.append(requests)
+        return np.zeros((len(requests), len(requests.catalogue.items)), np.float32)
+
+    def rate(self, requests: Requests) -> np.ndarray:
+        self.seen.append(requests)
+        return np.full(len(requests), 0.5, np.float32)
+
+    def reaches(self) -> Iterator[Any]:
+        return reachable(*self.seen)
+
+    def save(self, folder: Path) -> None:
+        raise AssertionError("a spy is never stored")
+
+    @classmethod
+    def load(cls, folder: Path, settings: Any, *, device: str = "cpu") -> Any:
+        raise AssertionError("a spy is never stored")
+
+
+class ListingSpy(Spy):
+    """The same, answering with lists: it is handed the mask, too."""
+
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        tasks=frozenset(TASKS), cold_users="natively", cold_items="natively", answers_with="lists", draws=True
+    )
+
+    def rank(self, requests: Requests, k: int, *, exclude: Ragged) -> RankedLists:
+        self.seen += [requests, k, exclude]
+        return RankedLists(Ragged.empty(len(requests)), np.empty(0, np.float32), np.ones(len(requests), bool))
+
+
+@pytest.fixture(params=[Spy, ListingSpy])
+def spy(request: pytest.FixtureRequest) -> Spy:
+    """A model that keeps what it is handed, once answering with scores and once with lists."""
+    return request.param()
