@@ -21,8 +21,8 @@ class S3RecSettings(TransformerSettings):
     aap_weight, mip_weight, map_weight, sp_weight : float
         Of the losses of pre-training: an item's attributes, a masked item, its attributes, a masked segment.
     pretrain_epochs : int
-        Passes of pre-training, beside the budget, which counts those of fine-tuning. RecBole's default is 500 and the
-        authors took the best of 10 to 100; 10 is what a run without a graphics card affords.
+        Passes of pre-training, beside the budget, which counts those of fine-tuning. RecBole's default is 500; 10 is
+        what a run without a graphics card affords.
     loss_type : str
         Of fine-tuning. ``"CE"``, RecBole's default: softmax over all items; ``"BPR"``: one negative. The paper and the
         published tables used binary cross-entropy with one negative, which RecBole does not have.
