@@ -1,1 +1,1 @@
-"""SASRec with full cross-entropy at all positions."""
+"""SASRec with full cross-entropy, or a loss on drawn negatives, at all positions."""

@@ -1,6 +1,7 @@
 """SASRec with full cross-entropy: the strong classic baseline for next-item prediction.
 
 Every place of every training sequence is a target, against all training items; one row a user, no copies of prefixes.
+Losses on drawn negatives are there for comparison and for catalogues too large for the full softmax.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SASRec", "SASRecSettings"]
 
+NEGATIVES = {"bce": 1, "gbce": 256, "sampled": 4096}
+"""How many are drawn where the settings leave it open."""
+
 # Places (rows x longest history) that are encoded at a time when serving.
 SERVED_PLACES = 2**14
 
@@ -55,8 +59,18 @@ class SASRecSettings(Settings):
         Places a step at which the next item is to be named, about: counted in places and not in users, so that a
         step weighs the same on data of long and of short histories.
     softmax_dtype : str
-        Of the matrix products with all items in training, where most of the time goes; ``"bfloat16"`` takes about half
-        the time on processors that multiply it natively.
+        Of the softmax's matrix products in training (losses ``"ce"`` and ``"sampled"``), where most of the time goes;
+        ``"bfloat16"`` takes half the time or less on processors that multiply it natively.
+    loss : str
+        ``"ce"``: softmax over all items. ``"sampled"``: softmax over a draw shared by the step, corrected for it; for
+        catalogues past a million items. ``"bce"``: logistic loss, each place drawing its own negatives. ``"gbce"``: the
+        same, calibrated (gSASRec).
+    negatives : int or None
+        Draws a step for ``"sampled"`` (None: 4096), a place for ``"bce"`` (None: 1) and ``"gbce"`` (None: 256).
+    calibration : float
+        The t of ``"gbce"``, from 0 (plain ``"bce"``) to 1; the default is its authors'.
+    draw : str
+        Of ``"sampled"``: all items alike, or each as often as training users met it. The other losses draw uniformly.
     """
 
     hidden_size: int = Field(64, gt=0)
@@ -70,6 +84,10 @@ class SASRecSettings(Settings):
     weight_decay: float = Field(0.0, ge=0)
     batch_targets: int = Field(1500, gt=0)
     softmax_dtype: Literal["float32", "bfloat16"] = "float32"
+    loss: Literal["ce", "bce", "gbce", "sampled"] = "ce"
+    negatives: int | None = Field(None, gt=0)
+    calibration: float = Field(0.75, ge=0, le=1)
+    draw: Literal["uniform", "popularity"] = "uniform"
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
@@ -77,9 +95,14 @@ class SASRecSettings(Settings):
             raise ValueError(f"hidden_size {self.hidden_size} cannot be shared by {self.heads} heads")
         return self
 
+    @property
+    def drawn(self) -> int:
+        """Negatives that the loss draws; 0 for the full softmax."""
+        return self.negatives or NEGATIVES[self.loss] if self.loss in NEGATIVES else 0
+
 
 class SASRec(Recommender):
-    """Self-attentive sequential recommendation (Kang and McAuley 2018), trained with the full softmax.
+    """Self-attentive sequential recommendation (Kang and McAuley 2018), trained with the full softmax by default.
 
     It knows a user by the shown history alone: newcomers are served like everyone, an empty history and a direct
     request (which shows none) cannot be served, and an item not in training has no vector and no score.
@@ -100,7 +123,13 @@ class SASRec(Recommender):
     def label(cls, settings: Settings) -> str:
         """Name with depth and width: the loss matters as much as the network, so it is in the name."""
         assert isinstance(settings, SASRecSettings)
-        return f"SASRec-CE {settings.layers}x{settings.hidden_size}"
+        loss = {
+            "ce": "CE",
+            "bce": f"BCE k={settings.drawn}",
+            "gbce": f"gBCE k={settings.drawn} t={settings.calibration:g}",
+            "sampled": f"CE sampled k={settings.drawn} {settings.draw}",
+        }[settings.loss]
+        return f"SASRec-{loss} {settings.layers}x{settings.hidden_size}"
 
     def fit(
         self, training: Training, *, validate: Validate, budget: Budget, seed: int, progress: Progress
@@ -110,10 +139,12 @@ class SASRec(Recommender):
         Raises
         ------
         ModelError
-            When no user has two items to learn from, or the budget never ends.
+            When no user has two items to learn from, when there is no item to draw against the only one, or when the
+            budget never ends.
         """
         import torch
 
+        from baselines.sasrec.objectives import make_objective
         from baselines.sasrec.training import train
 
         if training.sequences.lengths.max(initial=0) < 2:
@@ -122,17 +153,28 @@ class SASRec(Recommender):
             raise ModelError("the budget never ends: give max_steps, max_epochs or a patience above 0")
         settings = self.settings
         self._items = training.item
+        if len(self._items) < 2 and settings.loss in ("bce", "gbce"):
+            raise ModelError(f"the loss {settings.loss} draws other items, but training has a single one")
+        sequences = known(training.sequences, self._items)
         cuda = [torch.device(self.device)] if self.device.startswith("cuda") else []
         with torch.random.fork_rng(cuda):
             torch.manual_seed(seed)
             self._network = self._build(len(self._items))
             course = train(
                 self._network,
-                known(training.sequences, self._items),
+                sequences,
+                objective=make_objective(
+                    settings.loss,
+                    met=torch.from_numpy(sequences.values.astype(np.int64)).to(self.device),
+                    items=len(self._items),
+                    negatives=settings.drawn,
+                    calibration=settings.calibration,
+                    draw=settings.draw,
+                    dtype=getattr(torch, settings.softmax_dtype),
+                ),
                 batch_targets=settings.batch_targets,
                 learning_rate=settings.learning_rate,
                 weight_decay=settings.weight_decay,
-                softmax_dtype=getattr(torch, settings.softmax_dtype),
                 validate=lambda: validate(self),
                 budget=budget,
                 rng=np.random.default_rng(seed),

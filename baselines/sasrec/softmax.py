@@ -1,55 +1,13 @@
-"""Full cross-entropy over all items without ever holding the whole block of logits.
-
-The gradient of a softmax cross-entropy is known as soon as the logits are, so it is taken in the forward pass, block by
-block: every logit is computed once, used while it is in the cache, and dropped. Memory is a constant instead of
-positions x items, and on a CPU it is faster than differentiating through the logits.
-"""
+"""Cross-entropy of a softmax over all items, or over a shared draw of them, without the whole block of logits."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-__all__ = ["full_cross_entropy"]
+from baselines.sasrec.fused import blocks, learns, with_gradient
 
-# Logits held at a time: about what stays in a processor's cache, or keeps a graphics card busy.
-BLOCK_CPU = 2**20
-BLOCK_CUDA = 2**26
-
-
-class _FullCrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, hidden: Tensor, items: Tensor, target: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
-        train = any(ctx.needs_input_grad)
-        total = hidden.new_zeros(())
-        d_hidden, d_items = torch.empty_like(hidden), torch.zeros_like(items)
-        low_hidden, low_items = hidden.to(dtype), items.to(dtype)
-        for first in range(0, len(hidden), rows):
-            part = slice(first, first + rows)
-            logits = (low_hidden[part] @ low_items.T).to(hidden.dtype)
-            right = logits.gather(1, target[part, None])
-            top = logits.amax(1, keepdim=True)
-            weights = logits.sub_(top).exp_()
-            mass = weights.sum(1, keepdim=True)
-            total += (mass.log() + top - right).sum()
-            if train:
-                low_weights = weights.to(dtype)
-                d_hidden[part] = (low_weights @ low_items) / mass
-                d_items += low_weights.T @ (hidden[part] / mass).to(dtype)
-        if train:
-            d_hidden -= items[target]
-            d_items.index_add_(0, target, hidden, alpha=-1)
-            ctx.save_for_backward(d_hidden, d_items)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        d_hidden, d_items = ctx.saved_tensors
-        return d_hidden * grad, d_items * grad, None, None, None
+__all__ = ["full_cross_entropy", "sampled_cross_entropy"]
 
 
 def full_cross_entropy(
@@ -72,6 +30,79 @@ def full_cross_entropy(
     Tensor, scalar
         In nats; differentiable once in ``hidden`` and ``items``.
     """
-    if rows is None:
-        rows = max(1, (BLOCK_CUDA if hidden.is_cuda else BLOCK_CPU) // len(items))
-    return _FullCrossEntropy.apply(hidden, items, target, rows, dtype or hidden.dtype)
+    dtype, train = dtype or hidden.dtype, learns(hidden, items)
+    with torch.no_grad():
+        total = hidden.new_zeros(())
+        d_hidden, d_items = torch.empty_like(hidden), torch.zeros_like(items)
+        low_hidden, low_items = hidden.to(dtype), items.to(dtype)
+        for part in blocks(hidden, len(items), rows):
+            logits = (low_hidden[part] @ low_items.T).to(hidden.dtype)
+            right = logits.gather(1, target[part, None])
+            top = logits.amax(1, keepdim=True)
+            weights = logits.sub_(top).exp_()
+            mass = weights.sum(1, keepdim=True)
+            total += (mass.log() + top - right).sum()
+            if train:
+                low_weights = weights.to(dtype)
+                d_hidden[part] = (low_weights @ low_items) / mass
+                d_items += low_weights.T @ (hidden[part] / mass).to(dtype)
+        if train:
+            d_hidden -= items[target]
+            d_items.index_add_(0, target, hidden, alpha=-1)
+    return with_gradient(hidden, items, total, d_hidden, d_items)
+
+
+def sampled_cross_entropy(
+    hidden: Tensor,
+    items: Tensor,
+    target: Tensor,
+    drawn: Tensor,
+    log_expected: Tensor,
+    *,
+    rows: int | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Sum over positions of the cross-entropy of a softmax over the target and a draw that all positions share.
+
+    The draw stands for all items: each drawn logit s is entered as s - log E, where E is how often its item was to be
+    expected in the draw (the "logQ correction", Bengio and Senecal 2008). A position leaves its own target out of the
+    draw and enters it once, uncorrected; so the sum of exponentials is an unbiased estimate of the full softmax's.
+
+    Parameters
+    ----------
+    hidden, items, target, rows, dtype
+        See :func:`full_cross_entropy`.
+    drawn : Tensor, shape (drawn,), int64
+        Items, repeats included.
+    log_expected : Tensor, shape (drawn,), float32
+        Logarithm of E; for ``drawn`` independent draws with probability q, log(drawn x q).
+
+    Returns
+    -------
+    Tensor, scalar
+        In nats; differentiable once in ``hidden`` and ``items``.
+    """
+    dtype, train = dtype or hidden.dtype, learns(hidden, items)
+    with torch.no_grad():
+        total = hidden.new_zeros(())
+        right_items, drawn_items = items[target], items[drawn]
+        right = (hidden * right_items).sum(1, keepdim=True)
+        d_hidden, d_right, d_drawn = torch.empty_like(hidden), torch.empty_like(right), torch.zeros_like(drawn_items)
+        low_hidden, low_items = hidden.to(dtype), drawn_items.to(dtype)
+        for part in blocks(hidden, len(drawn), rows):
+            logits = (low_hidden[part] @ low_items.T).to(hidden.dtype).sub_(log_expected)
+            logits.masked_fill_(drawn == target[part, None], -torch.inf)
+            top = torch.maximum(logits.amax(1, keepdim=True), right[part])
+            weights, right_weight = logits.sub_(top).exp_(), (right[part] - top).exp()
+            mass = weights.sum(1, keepdim=True) + right_weight
+            total += (mass.log() + top - right[part]).sum()
+            if train:
+                low_weights = weights.to(dtype)
+                d_right[part] = right_weight / mass - 1
+                d_hidden[part] = (low_weights @ low_items) / mass
+                d_drawn += low_weights.T @ (hidden[part] / mass).to(dtype)
+        d_items = torch.zeros_like(items)
+        if train:
+            d_hidden += d_right * right_items
+            d_items.index_add_(0, drawn, d_drawn).index_add_(0, target, d_right * hidden)
+    return with_gradient(hidden, items, total, d_hidden, d_items)

@@ -1,4 +1,4 @@
-"""The training loop: Adam on the full cross-entropy, weights chosen by the validation number."""
+"""The training loop: Adam on an objective, weights chosen by the validation number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from baselines.sasrec.network import Network
-from baselines.sasrec.softmax import full_cross_entropy
+from baselines.sasrec.objectives import Objective
 from baselines.sasrec.windows import batches, cut, right_padded
 from bench.models import Budget, Progress, Ragged, Selection
 
@@ -22,10 +22,10 @@ def train(
     network: Network,
     sequences: Ragged,
     *,
+    objective: Objective,
     batch_targets: int,
     learning_rate: float,
     weight_decay: float,
-    softmax_dtype: torch.dtype,
     validate: Callable[[], float],
     budget: Budget,
     rng: np.random.Generator,
@@ -37,10 +37,10 @@ def train(
     ----------
     sequences : Ragged
         Item indices, oldest first; at least one sequence holds two.
+    objective : callable
+        Sum of the losses of a step's places; its mean is minimised.
     batch_targets : int
         Places a step at which the next item is to be named, about.
-    softmax_dtype : torch.dtype
-        Of the matrix products with all items; everything else is float32.
     validate : callable
         The validation number of the network as it stands; the network is in evaluation mode meanwhile.
 
@@ -57,7 +57,7 @@ def train(
     network.train()
     for step, (epoch, inputs, target, real) in enumerate(_batches(sequences, network.length, batch_targets, rng), 1):
         hidden = network(inputs.to(device))[real.to(device)]
-        loss = full_cross_entropy(hidden, network.item.weight, target.to(device), dtype=softmax_dtype) / len(target)
+        loss = objective(hidden, network.item.weight, target.to(device)) / len(target)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

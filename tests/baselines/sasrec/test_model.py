@@ -43,6 +43,11 @@ class TestContract(RecommenderContract):
     settings = TINY
 
 
+class TestContractWithDraws(RecommenderContract):
+    model = SASRec
+    settings = TINY | {"loss": "sampled", "negatives": 20, "draw": "popularity"}
+
+
 # A ring of 20 items walked from every start: what follows an item is certain.
 RING = [int(code) for code in np.random.default_rng(0).choice(1000, 20, replace=False)]
 WALKS = [[RING[(start + step) % 20] for step in range(3 + start % 15)] for start in range(20)]
@@ -61,6 +66,31 @@ def test_learns_a_certain_next_item():
     assert report.curve[-1]["loss"] < 0.1
     long = ask([(RING * 2)[:33]], sorted(RING))
     assert long.catalogue.items[model.score(long).argmax()] == RING[13], "the last items of a long history count"
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"loss": "bce"},
+        {"loss": "gbce", "negatives": 4},
+        {"loss": "sampled", "negatives": 16},
+        {"loss": "sampled", "negatives": 16, "draw": "popularity"},
+    ],
+    ids=lambda loss: "-".join(map(str, loss.values())),
+)
+def test_every_loss_learns_a_certain_next_item(loss):
+    budget = Budget(max_epochs=80, eval_every_epochs=10, patience=8)
+    model, report = fit(WALKS, budget, validate=hits, dropout=0.0, input_dropout=0.0, learning_rate=1e-2, **loss)
+    assert hits(model) >= 0.95
+    assert report.curve[-1]["loss"] < 0.25 * report.curve[0]["loss"]
+
+
+def test_the_numbers_of_this_version():
+    """Raise ``SASRec.version`` when these change: stored results are found by it."""
+    model, _ = fit(WALKS, Budget(max_steps=7, patience=9))
+    scores = model.score(ask([RING[:4]], sorted(RING)))[0, :5]
+    assert SASRec.version == "1"
+    np.testing.assert_allclose(scores, [-0.06628724, 0.21512963, -0.02886776, 0.04741453, 0.01476297], atol=1e-4)
 
 
 def test_keeps_the_best_weights_and_reports_the_course():
@@ -143,7 +173,14 @@ def test_many_requests_of_all_lengths_equal_single_ones(trained, monkeypatch):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"hidden_size": 10, "heads": 3}, {"dropout": 1.0}, {"layers": 0}, {"learning_rate": 0}, {"max_length": 0}],
+    [
+        {"hidden_size": 10, "heads": 3},
+        {"dropout": 1.0},
+        {"layers": 0},
+        {"learning_rate": 0},
+        {"max_length": 0},
+        {"negatives": 0},
+    ],
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ValueError):
@@ -155,7 +192,23 @@ def test_nothing_to_learn_from_and_endless_budgets_are_errors():
         fit([[1], [2]], Budget(max_steps=1))
     with pytest.raises(ModelError, match="never ends"):
         fit(WALKS, Budget(patience=0))
+    with pytest.raises(ModelError, match="single one"):
+        fit([[1, 1]], Budget(max_steps=1), loss="bce")
 
 
-def test_labels_say_what_was_run():
-    assert SASRec.label(SASRec.Settings(hidden_size=128, layers=3)) == "SASRec-CE 3x128"
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        ({"hidden_size": 128, "layers": 3}, "SASRec-CE 3x128"),
+        ({"loss": "bce"}, "SASRec-BCE k=1 2x64"),
+        ({"loss": "gbce"}, "SASRec-gBCE k=256 t=0.75 2x64"),
+        ({"loss": "sampled", "negatives": 9, "draw": "popularity"}, "SASRec-CE sampled k=9 popularity 2x64"),
+    ],
+)
+def test_labels_say_what_was_run(settings, label):
+    assert SASRec.label(SASRec.Settings.model_validate(settings)) == label
+
+
+def test_a_single_item_has_nothing_to_compete_with():
+    _, report = fit([[1, 1, 1]], Budget(max_steps=3))
+    assert report.curve[-1]["loss"] == 0

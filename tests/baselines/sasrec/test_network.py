@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from baselines.sasrec.network import Network
 from baselines.sasrec.softmax import full_cross_entropy
@@ -74,30 +77,54 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(made(sequence), made(sequence))
 
 
-def test_equals_recbole_under_copied_weights():
-    layers = pytest.importorskip("recbole.model.layers")
-    ours = network(dropout=0.5).eval()
-    theirs = layers.TransformerEncoder(
-        n_layers=2,
-        n_heads=2,
-        hidden_size=16,
-        inner_size=24,
-        hidden_act="gelu",
-        layer_norm_eps=1e-12,
-    ).eval()
-    with torch.no_grad():
-        for block, layer in zip(ours.blocks, theirs.layer, strict=True):
-            attention, wide = layer.multi_head_attention, layer.feed_forward
-            pairs = [(attention.dense, block.out), (attention.LayerNorm, block.mix_norm)]
-            pairs += [(wide.dense_1, block.widen), (wide.dense_2, block.narrow), (wide.LayerNorm, block.wide_norm)]
-            for target, source in pairs:
-                target.load_state_dict(source.state_dict())
-            for place, name in enumerate(("query", "key", "value")):
-                part = slice(16 * place, 16 * (place + 1))
-                weights = {"weight": block.mix.weight[part], "bias": block.mix.bias[part]}
-                getattr(attention, name).load_state_dict(weights)
-        sequence = torch.randint(0, 40, (6, 12))
-        embedded = ours.norm(ours.item(sequence) + ours.position.weight)
-        mask = torch.full((12, 12), -10000.0).triu(1)[None, None]
-        expected = theirs(embedded, mask)[-1]
-        torch.testing.assert_close(ours(sequence), expected, rtol=1e-5, atol=1e-5)
+@pytest.fixture
+def theirs():
+    """RecBole's SASRec over 39 items, 0 being its padding, with everything around the model left out."""
+    pytest.importorskip("recbole")
+    from baselines.recbole.fence import fence
+
+    with fence():
+        from recbole.config import Config
+        from recbole.model.sequential_recommender.sasrec import SASRec
+
+        settings = {"hidden_size": 16, "inner_size": 24, "n_layers": 2, "n_heads": 2, "gpu_id": ""}
+        given = {"MAX_ITEM_LIST_LENGTH": 12, "train_neg_sample_args": None, "hidden_dropout_prob": 0.0}
+        config = Config(model="SASRec", dataset="none", config_dict={**settings, **given, "attn_dropout_prob": 0.0})
+        yield SASRec(config, SimpleNamespace(num=lambda field: 40))
+
+
+def copy(ours: Network, theirs: nn.Module) -> None:
+    """Give RecBole's SASRec our weights."""
+    pairs = [(theirs.item_embedding, ours.item), (theirs.position_embedding, ours.position)]
+    pairs.append((theirs.LayerNorm, ours.norm))
+    for block, layer in zip(ours.blocks, theirs.trm_encoder.layer, strict=True):
+        attention, wide = layer.multi_head_attention, layer.feed_forward
+        pairs += [(attention.dense, block.out), (attention.LayerNorm, block.mix_norm)]
+        pairs += [(wide.dense_1, block.widen), (wide.dense_2, block.narrow), (wide.LayerNorm, block.wide_norm)]
+        for place, name in enumerate(("query", "key", "value")):
+            part = slice(16 * place, 16 * (place + 1))
+            weights = {"weight": block.mix.weight[part], "bias": block.mix.bias[part]}
+            getattr(attention, name).load_state_dict(weights)
+    for target, source in pairs:
+        target.load_state_dict(source.state_dict())
+
+
+def test_scores_and_loss_equal_recboles_under_copied_weights(theirs):
+    ours = network()
+    copy(ours, theirs)
+    length = torch.tensor([12, 1, 5, 9, 3, 12])
+    real = torch.arange(12) < length[:, None]
+    history, target = torch.randint(1, 40, (6, 12)) * real, torch.randint(1, 40, (6,))
+    asked = {theirs.ITEM_SEQ: history, theirs.ITEM_SEQ_LEN: length, theirs.POS_ITEM_ID: target}
+
+    hidden = ours(history)[torch.arange(6), length - 1]
+    torch.testing.assert_close(hidden, theirs(history, length), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(hidden @ ours.item.weight.T, theirs.full_sort_predict(asked), rtol=1e-5, atol=1e-5)
+    loss, expected = full_cross_entropy(hidden, ours.item.weight, target) / 6, theirs.calculate_loss(asked)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    loss.backward()
+    expected.backward()
+    # The padding takes no gradient as an input of theirs; every other vector takes it as input and as output.
+    found, wanted = ours.item.weight.grad[1:], theirs.item_embedding.weight.grad[1:]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.position.weight.grad, theirs.position_embedding.weight.grad, rtol=1e-4, atol=1e-5)
