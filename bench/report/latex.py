@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from bench.report.grid import Cell, Grid
 
-__all__ = ["escape", "latex"]
+__all__ = ["escape", "itemized", "latex"]
 
 _MARKS = {"": "", "reference": "$^{r}$", "better": "$^{+}$", "worse": "$^{-}$"}
 _SPECIAL = {
@@ -41,6 +41,12 @@ def latex(grids: Iterable[Grid], *, label: str) -> str:
     parts = ["% Needs \\usepackage{booktabs,graphicx} and UTF-8.\n"]
     parts += [_float(grid, f"tab:{label}-{place}") for place, grid in enumerate(grids, 1)]
     return "\n".join(parts)
+
+
+def itemized(title: str, notes: Iterable[str]) -> str:
+    """Write notes as a list of their own, outside any float."""
+    items = [f"  \\item {escape(note)}" for note in notes]
+    return "\n".join([f"\\paragraph{{{escape(title)}}}", r"\begin{itemize}", *items, r"\end{itemize}", ""])
 
 
 def _float(grid: Grid, label: str) -> str:

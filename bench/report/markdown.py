@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from bench.report.grid import Cell, Grid
 
-__all__ = ["MARKS", "escape", "markdown", "unescape"]
+__all__ = ["MARKS", "bullets", "escape", "markdown", "unescape"]
 
 MARKS = {"": "", "reference": "ʳ", "better": "⁺", "worse": "⁻"}
 

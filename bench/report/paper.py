@@ -14,7 +14,7 @@ from bench.report.values import Row, Table
 from bench.runs.plan import Plan
 from bench.tasks import Answers
 
-__all__ = ["COLUMNS", "Beside", "beside", "paper_grids", "paper_lines"]
+__all__ = ["COLUMNS", "Beside", "beside", "paper_grids", "paper_lines", "source_notes"]
 
 COLUMNS = (
     "suite", "dataset", "split", "task", "quadrant", "pool", "metric", "published_as", "source", "year", "paper",
@@ -179,18 +179,25 @@ def _apart(line: Beside, metric: str) -> tuple[Cell, ...]:
 
 def _notes(plan: Plan, table: Table, command: str) -> list[str]:
     masks = isinstance(table.asked.answers, Answers)
-    said = [
+    return [
         f"Ours was made by: {command}",
         "Paper: the figure as its source prints it. Only figures of the same data set, held-out events, task, "
-        f"candidates and metric stand here. {NOTHING}: not published, or not run here.",
+        f"candidates and metric stand here. {NOTHING}: not published, or not run here. The sources stand at the end.",
         *(["Ours masks every item that a user had met, for all models alike."] if masks else []),
         *notes.about_data(plan),
         *notes.about_training(plan, [table]),
     ]
-    for source in sources(plan, table.asked):
-        said.append(f"{source.short}: {source.source}. {source.setup}")
-        said += [f"{source.short}: {caveat}" for caveat in source.caveats_of(plan.split.dataset)]
-    return said
+
+
+def source_notes(plan: Plan, tables: Iterable[Table]) -> list[str]:
+    """A note a source: where its figures come from, how they were made, and what to know before comparing."""
+    return [
+        f"{source.short}, {source.task}{f' 1 of {source.negatives + 1}' if source.negatives else ''}: "
+        + " ".join((f"{source.source}.", source.setup, *source.caveats_of(plan.split.dataset)))
+        for table in tables
+        for source in sources(plan, table.asked)
+        if {*_metrics(plan, table)} & {*source.metrics}
+    ]
 
 
 def paper_lines(plan: Plan, tables: Iterable[Table]) -> list[dict[str, Any]]:

@@ -73,9 +73,9 @@ def write_report(
     from bench.report import costs, layout, notes, paper
     from bench.report.collect import collect, stored_models
     from bench.report.figure import draw
-    from bench.report.latex import latex
+    from bench.report.latex import itemized, latex
     from bench.report.long_form import long_form, write_csv
-    from bench.report.markdown import markdown
+    from bench.report.markdown import bullets, markdown
 
     why, missing = reasons(failed or {}), missing or {}
     files = ReportFiles.below(folder)
@@ -99,8 +99,10 @@ def write_report(
     _write(files.table_csv, long_form(plan, tables))
     if published:
         page = [markdown(grid, level=min(place, 2)) for place, grid in enumerate(published, 1)]
-        _write(files.paper_md, "\n".join(page))
-        _write(files.paper_tex, latex(published, label=f"{plan.suite.name}-paper"))
+        floats = latex(published, label=f"{plan.suite.name}-paper")
+        said = paper.source_notes(plan, tables)
+        _write(files.paper_md, "\n".join([*page, f"## Sources\n\n{bullets(said)}"]))
+        _write(files.paper_tex, "\n".join([floats, itemized("Sources", said)]))
         _write(files.paper_csv, write_csv(paper.COLUMNS, paper.paper_lines(plan, tables)))
     else:
         for path in files.paper:

@@ -54,7 +54,8 @@ def grids_of(files):
     for part in re.split(r"^#+ ", files.paper_md.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         title, *rest = part.splitlines()
         grid = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in rest if line.startswith("|")]
-        found[title] = [dict(zip(grid[0], row, strict=True)) for row in grid[2:]]
+        if grid:
+            found[title] = [dict(zip(grid[0], row, strict=True)) for row in grid[2:]]
     return found
 
 
@@ -116,7 +117,7 @@ def test_two_of_ours_stand_beside_one_figure(world, asked, named, tmp_path):
 def test_sources_and_command_are_named(beauty, tmp_path):
     said = write_report(beauty.plan(), beauty.store, tmp_path / "made-up").paper_md.read_text(encoding="utf-8")
     assert "Ours was made by: bench run --suite results/made-up/suite.yaml" in said
-    assert "S3-Rec: Zhou et al., S3-Rec (CIKM 2020)" in said
+    assert "S3-Rec, sequential: Zhou et al., S3-Rec (CIKM 2020)" in said[said.index("## Sources") :]
     assert "binary cross-entropy with one negative" in said
     assert "held-out events included" in said  # of P5's numbers
     assert "repeated user-business pair" not in said  # of another data set
@@ -186,6 +187,10 @@ def test_latex_has_as_many_columns_as_its_rows(beauty, tmp_path):
     for name in ("table", "tabular", "minipage"):
         assert text.count(f"\\begin{{{name}}}") == text.count(f"\\end{{{name}}}") == 2
     assert r"\label{tab:made-up-paper-1}" in text
+    assert text.count(r"\begin{itemize}") == text.count(r"\end{itemize}") == 1
+    assert text.count(r"\item ") == 7  # sources of Beauty's next items
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
 
 
 def test_costs_of_every_model_stand_in_seconds_memory_and_parameters(world, asked, tmp_path):
