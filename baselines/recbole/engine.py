@@ -95,7 +95,9 @@ class Engine:
 
     def train(self, validate: Callable[[], float], budget: Budget, progress: Progress) -> FitReport:
         """Run RecBole's own trainer for the model, see :func:`~baselines.recbole.trainer.train`."""
-        return train(self.model, self.config, self._loader, validate=validate, budget=budget, progress=progress)
+        report = train(self.model, self.config, self._loader, validate=validate, budget=budget, progress=progress)
+        self._forget_answers()
+        return report
 
     def _loader(self) -> Any:
         negatives = self.config["train_neg_sample_args"]
@@ -121,4 +123,11 @@ class Engine:
         """Take over weights that :meth:`state` gave."""
         self.model.load_state_dict({name: torch.from_numpy(weights) for name, weights in state.items()})
         self.model.eval()
+        self._forget_answers()
         return self
+
+    def _forget_answers(self) -> None:
+        """Drop the propagated vectors that graph models keep between two answers, and that belong to other weights."""
+        for name in vars(self.model):
+            if name.startswith("restore_"):
+                setattr(self.model, name, None)

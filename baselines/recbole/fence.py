@@ -45,6 +45,7 @@ def fence() -> Iterator[None]:
     """Run RecBole inside; may be nested."""
     with ExitStack() as stack:
         stack.enter_context(_numpy_as_recbole_knows_it())
+        stack.enter_context(_scipy_as_recbole_knows_it())
         stack.enter_context(_no_command_line())
         stack.enter_context(_environment())
         stack.enter_context(_yaml_resolvers())
@@ -77,6 +78,16 @@ def _numpy_as_recbole_knows_it() -> Iterator[None]:
     with _attributes(np, (*NUMPY_ALIASES, *_OVERWRITTEN)):
         for old, new in NUMPY_ALIASES.items():
             setattr(np, old, getattr(np, new))
+        yield
+
+
+@contextmanager
+def _scipy_as_recbole_knows_it() -> Iterator[None]:
+    """LightGCN fills its adjacency matrix with a method that scipy dropped in 1.13."""
+    from scipy.sparse import dok_matrix
+
+    with _attributes(dok_matrix, ("_update",)):
+        dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)
         yield
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import pickle
 import random
 import sys
 import warnings
 from importlib import import_module, reload
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
 from baselines.recbole.bpr import BPR, BPRSettings
 from baselines.recbole.fence import NUMPY_ALIASES, fence
+from baselines.recbole.lightgcn import LightGCN, LightGCNSettings
 from bench.models import Budget
 
 pytest.importorskip("recbole")
@@ -54,6 +58,15 @@ def test_numpy_is_left_as_it_was(train):
     for name in NUMPY_ALIASES:
         assert name not in vars(np)
         assert f"np.{name} " in source or f"np.{name}\n" in source
+
+
+def test_scipy_is_left_as_it_was(random_training):
+    from scipy.sparse import dok_matrix
+
+    model = LightGCN(LightGCNSettings(embedding_size=4, train_batch_size=64))
+    model.fit(random_training, validate=lambda _: 0.0, budget=Budget(max_epochs=1), seed=0, progress=lambda *_: None)
+    assert not hasattr(dok_matrix, "_update")
+    assert "._update(" in inspect.getsource(type(model._engine.model).get_norm_adj_mat)
 
 
 def test_the_command_line_of_the_program_is_not_read(train, monkeypatch):
@@ -144,3 +157,32 @@ def test_the_quick_start_is_never_imported(train):
     train()
     assert "recbole.quick_start" not in sys.modules
     assert "ray" not in sys.modules
+    source = Path(import_module("recbole").__file__).with_name("quick_start") / "quick_start.py"
+    assert "from ray import" in source.read_text(encoding="utf-8")
+
+
+def test_no_checkpoint_is_reloaded(train, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", None)
+        train()
+    with fence():
+        from recbole.trainer import Trainer
+
+        torch.save({"config": config()}, tmp_path / "checkpoint.pth")
+        with pytest.raises(pickle.UnpicklingError):
+            torch.load(tmp_path / "checkpoint.pth")
+    assert "torch.load(checkpoint_file, map_location=self.device)" in inspect.getsource(Trainer.evaluate)
+
+
+@pytest.mark.skipif(int(pd.__version__.split(".")[0]) < 3, reason="older versions of pandas fill in place")
+def test_gaps_in_a_column_are_not_filled():
+    with fence():
+        from recbole.data.dataset import Dataset
+        from recbole.utils import FeatureType
+
+        dataset = object.__new__(Dataset)
+        dataset.logger, dataset.feat_name_list = logging.getLogger(), ["inter_feat"]
+        dataset.field2type = {"price": FeatureType.FLOAT}
+        dataset.inter_feat = pd.DataFrame({"price": [1.0, np.nan]})
+        dataset._fill_nan()
+    assert dataset.inter_feat["price"].isna().any()

@@ -14,6 +14,8 @@ from baselines.recbole.bpr import BPR, BPRSettings
 from baselines.recbole.ease import EASE
 from baselines.recbole.fence import fence
 from baselines.recbole.itemknn import ItemKNN
+from baselines.recbole.lightgcn import LightGCN, LightGCNSettings
+from baselines.recbole.multivae import MultiVAE, MultiVAESettings
 from bench.data.dataset import load_dataset
 from bench.data.ragged import Ragged
 from bench.metrics import count_scores, parse
@@ -25,7 +27,13 @@ pytest.importorskip("recbole")
 pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
 CUTS = (1, 5, 10, 20)
 RECBOLE_NAMES = {"HR": "hit", "NDCG": "ndcg", "MRR": "mrr"}
-MODELS = [ItemKNN(), EASE(), BPR(BPRSettings(train_batch_size=8192))]
+MODELS = [
+    ItemKNN(),
+    EASE(),
+    BPR(BPRSettings(train_batch_size=8192)),
+    LightGCN(LightGCNSettings(train_batch_size=8192)),
+    MultiVAE(MultiVAESettings(mlp_hidden_size=(100,), latent_dimension=32)),
+]
 
 
 class World:
