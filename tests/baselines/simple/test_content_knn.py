@@ -11,7 +11,9 @@ from baselines.simple.content_knn import ContentKNN, ContentKNNSettings
 from bench.errors import MissingInputError, UsageError
 
 NAN = np.nan
-TITLES_ONLY = ContentKNNSettings(use_categories=False, half_life_items=None)
+PLAIN = {"ngram_max": 1, "sublinear_tf": False, "title_weight": 1}
+TITLES = {**PLAIN, "use_categories": False}
+TITLES_ONLY = ContentKNNSettings(**TITLES, half_life_items=None)
 # Smoothed inverse document frequencies of the four training titles: ln((1 + 4) / (1 + df)) + 1.
 TWO, ONE = np.log(5 / 3) + 1, np.log(5 / 2) + 1
 WORDS = {  # red, apple, green, car, blue
@@ -60,13 +62,13 @@ def test_cold_items_may_stand_in_the_history_and_among_the_candidates(model, mak
 
 
 def test_only_the_latest_items_count(fit, make_training, make_requests):
-    model = fit(ContentKNN(ContentKNNSettings(use_categories=False, history_items=1)), make_training())
+    model = fit(ContentKNN(ContentKNNSettings(**TITLES, history_items=1)), make_training())
     long, short = model.score(make_requests([99, 99], [[3, 2, 0], [0]]))
     np.testing.assert_array_equal(long, short)
 
 
 def test_older_items_count_less_by_the_half_life(fit, make_training, make_requests):
-    model = fit(ContentKNN(ContentKNNSettings(use_categories=False, half_life_items=2)), make_training())
+    model = fit(ContentKNN(ContentKNNSettings(**TITLES, half_life_items=2)), make_training())
     profile = unit(WORDS[0]) + 2**-0.5 * unit(WORDS[3]) + 0.5 * unit(WORDS[1])
     np.testing.assert_allclose(model.score(make_requests([9], [[1, 3, 0]])), [cosines(profile)], rtol=1e-6)
 
@@ -81,14 +83,14 @@ def test_categories_serve_items_without_a_known_title_word(fit, make_training, m
 
 def test_bigrams_are_read_when_asked_for(fit, make_training):
     one = fit(ContentKNN(TITLES_ONLY), make_training())
-    two = ContentKNN(ContentKNNSettings(use_categories=False, ngram_max=2))
+    two = ContentKNN(ContentKNNSettings(**{**TITLES, "ngram_max": 2}))
     report = two.fit(make_training(), validate=None, budget=None, seed=0, progress=None)
     assert report.parameters_total == 5 + 4  # five words, and four titles of two words each
     assert one.settings.ngram_max == 1
 
 
 def test_rare_words_are_dropped_when_asked_for(fit, make_training, make_requests):
-    model = fit(ContentKNN(ContentKNNSettings(use_categories=False, min_df=2)), make_training())
+    model = fit(ContentKNN(ContentKNNSettings(**TITLES, min_df=2)), make_training())
     scores = model.score(make_requests([99], [[0]]))
     assert np.isnan(scores[0, 4]), "'green' and 'boat' are not in the vocabulary"
     with pytest.raises(UsageError, match="min_df=9"):
@@ -103,21 +105,41 @@ def test_missing_text_is_named(fit, make_training, make_requests):
 
 
 def test_html_entities_are_read_as_the_characters_they_stand_for():
-    from baselines.simple.text import documents
+    from baselines.simple.text import TextSettings, documents
 
     items = pl.DataFrame({"title": ["Salt &amp; Pepper", None], "categories": [["A &lt; B", "C"], None]})
-    assert documents(items, use_categories=True) == ["Salt & Pepper A < B C", " "]
-    assert documents(items, use_categories=False) == ["Salt & Pepper", ""]
+    assert documents(items, TextSettings(title_weight=1)) == ["Salt & Pepper A < B C", " "]
+    assert documents(items, TextSettings(title_weight=1, use_categories=False)) == ["Salt & Pepper", ""]
 
 
 def test_every_text_field_is_read_but_the_id():
-    from baselines.simple.text import documents
+    from baselines.simple.text import TextSettings, documents
 
     items = pl.DataFrame(
         {"item": [1], "item_id": ["x9"], "year": ["1995"], "title": ["Heat"], "categories": [["Crime"]]}
     )
-    assert documents(items, use_categories=True) == ["Heat 1995 Crime"]
-    assert documents(items.with_columns(year=pl.lit(None, pl.String)), use_categories=False) == ["Heat "]
+    assert documents(items, TextSettings(title_weight=1)) == ["Heat 1995 Crime"]
+    assert documents(
+        items.with_columns(year=pl.lit(None, pl.String)), TextSettings(use_categories=False, title_weight=1)
+    ) == ["Heat "]
+
+
+def test_a_title_is_read_as_often_as_asked():
+    from baselines.simple.text import TextSettings, documents
+
+    items = pl.DataFrame({"title": ["Heat"], "categories": [["Crime"]]})
+    assert documents(items, TextSettings(title_weight=3)) == ["Heat Heat Heat Crime"]
+
+
+def test_repeated_words_count_by_their_logarithm_when_asked(fit, make_training, make_requests):
+    twice = ContentKNNSettings(ngram_max=1, title_weight=2, sublinear_tf=True, half_life_items=None)
+    scores = fit(ContentKNN(twice), make_training()).score(make_requests([99], [[0]]))
+    # Of the four documents "red", "apple", "car" and "fruit" occur in two each, "car" of item 2 three times in one.
+    words = {0: [1 + np.log(2), 1 + np.log(2), 1], 1: None}
+    row = unit(words[0])
+    # Item 1, "green apple fruit": "green" occurs in one document.
+    other = np.array([TWO * (1 + np.log(2)), TWO, ONE * (1 + np.log(2))])
+    np.testing.assert_allclose(scores[0, 1], (row[1] * other[0] + row[2] * other[1]) / np.linalg.norm(other), rtol=1e-6)
 
 
 def test_blocks_of_any_size_give_the_same_scores(model, make_requests):
