@@ -85,8 +85,8 @@ class Dimension(BaseModel):
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("a log range starts above 0 and has no step")
         if self.step is not None:
-            steps = (self.high - self.low) / self.step if self.step > 0 else math.nan
-            if not abs(steps - round(steps or 0)) < 1e-9:
+            steps = (self.high - self.low) / self.step if self.step > 0 else 0.5
+            if abs(steps - round(steps)) > 1e-9:
                 raise ValueError(f"step {self.step:g} does not divide the range from {self.low:g} to {self.high:g}")
         return self
 
@@ -215,7 +215,7 @@ def _parse(model: str, file: str, text: str) -> Preset:
 
 def _conditions(described: Any) -> list[str]:
     when = described.get("when") if isinstance(described, dict) else None
-    return list(when) if isinstance(when, dict) else []
+    return [str(name) for name in when] if isinstance(when, dict) else []
 
 
 def _resolve(schema: type[Settings], name: str, dimension: Dimension) -> Dimension:

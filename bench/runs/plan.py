@@ -13,6 +13,7 @@ from bench.data.hashing import digest
 from bench.errors import MissingInputError, UsageError
 from bench.metrics import parse
 from bench.models import model_class
+from bench.models.presets import load_preset
 from bench.runs.store import Store
 from bench.runs.suite import ModelEntry, Suite
 from bench.splits import Split, make_split
@@ -107,6 +108,7 @@ def make_plan(suite: Suite, store: Store, *, device: str = "cpu") -> Plan:
         raise UsageError(f"--device takes cpu, cuda or cuda:<number>, not {device!r}")
     split = make_split(load_dataset(suite.dataset), suite.protocol, seed=suite.split_seed)
     for entry in suite.models:
+        load_preset(entry.model)  # tables ask for it: a settings file that is wrong must not wait until then
         _check_tuned(suite, entry, split)
     sets = tuple(request_sets(split, suite.tasks))
     cells = [_cell(suite, entry, seed, split, sets, store, device) for entry in suite.models for seed in suite.seeds]

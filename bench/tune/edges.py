@@ -33,7 +33,7 @@ def _at_edge(schema: type[Settings], name: str, dimension: Dimension, value: Val
             return False
         low, high = min(numbers), max(numbers)
     else:
-        low, high = dimension.ends
+        low, high = map(int, dimension.ends) if dimension.whole else dimension.ends
     place = _share(value, low, high, log=dimension.log)
     margin = NEAR if math.isinf(dimension.size) else 1e-9
     return (place <= margin and _goes_on(schema, name, low, low - high)) or (
@@ -51,12 +51,11 @@ def _share(value: float, low: float, high: float, *, log: bool) -> float:
 
 
 def _goes_on(schema: type[Settings], name: str, end: float, span: float) -> bool:
-    """Whether the model takes a value a little beyond the end."""
-    step = math.copysign(1, span) if isinstance(end, int) else min(abs(end), abs(span)) * math.copysign(1e-3, span)
-    if step == 0:
-        step = span * 1e-3
+    """Whether the model takes a value a little beyond the end, in the direction of ``span``."""
+    little = 1.0 if isinstance(end, int) else 1e-3 * (min(abs(end), abs(span)) or abs(span))
+    beyond = end + math.copysign(little, span)
     try:
-        schema.model_validate({name: end + step})
+        schema.model_validate({name: int(beyond) if isinstance(end, int) else beyond})
     except ValidationError:
         return False
     return True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,7 @@ class EntryTuning:
     preload: list[str]
     listener: Listener | None
     space: dict[str, Dimension] = field(init=False)
+    start: dict[str, Any] = field(init=False)
     kept: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +57,7 @@ class EntryTuning:
         settings = entry.parsed_settings()
         self.kept = tuple(name for name in self.preset.applicable(settings) if name in entry.settings)
         self.space = self.preset.applicable(settings, fixed=entry.settings)
+        self.start = {name: getattr(settings, name) for name in self.space}
 
     def skipped(self) -> Skipped | None:
         """Why there is nothing to do, if so."""
@@ -69,36 +73,40 @@ class EntryTuning:
     def run(self) -> TunedModel | Skipped:
         """Search until the budget is spent."""
         entry = self.cell.entry
-        own = entry.parsed_settings().model_dump()
         search = Search(
             self.folder / f"{_file_name(entry.name)}.journal",
             digest({"tuning": VERSION, "seed": self.seed, "spec": self.cell.spec, "search": _plain(self.space)})[:32],
             self.space,
-            {name: own[name] for name in self.space},
+            self.start,
             self.seed,
         )
-        while not (ended := self._ended(tried := search.tried())):
+        tried = search.tried()
+        for count in range(len(tried) + 1):  # a journal may hold more than this budget buys
+            if ended := self._ended(tried[:count]):
+                return self._outcome(tried[:count], ended)
+        while not ended:
             proposal = search.propose()
-            known = {self._key(one.settings): one for one in tried}.get(self._key(proposal.settings))
+            known = {canonical_json(one.settings): one for one in tried}.get(canonical_json(proposal.settings))
             if known is not None:
-                search.record(proposal, Tried(proposal.settings, known.value, reason=known.reason, repeat=True))
-                continue
-            number = sum(not one.repeat for one in tried) + 1
-            outcome = self._try(dict(proposal.settings), number)
-            if isinstance(outcome, Skipped):
-                return outcome
+                outcome = Tried(proposal.settings, known.value, reason=known.reason, repeat=True)
+            else:
+                number = sum(not one.repeat for one in tried) + 1
+                fitted = self._try(dict(proposal.settings), number)
+                if isinstance(fitted, Skipped):
+                    return fitted
+                outcome = fitted
+                self._tell(News(entry.name, number, "tried", tried=outcome, best=_best([*tried, outcome])))
             search.record(proposal, outcome)
-            self._tell(News(entry.name, number, "tried", tried=outcome, best=_best([*tried, outcome])))
+            tried.append(outcome)
+            ended = self._ended(tried)
         return self._outcome(tried, ended)
-
-    def _key(self, settings: Mapping[str, Any]) -> bytes:
-        return canonical_json(settings)
 
     def _ended(self, tried: list[Tried]) -> str:
         fits = [one for one in tried if not one.repeat]
         if ended := self.budget.spent([one.seconds for one in fits]):
             return ended
-        if len(fits) >= math.prod(dimension.size for dimension in self.space.values()):
+        outside = not all(self.space[name].holds(value) for name, value in self.start.items())
+        if len(fits) >= math.prod(dimension.size for dimension in self.space.values()) + outside:
             return "all settings tried"
         recent = tried[-REPEATS:]
         return "nothing new proposed" if len(recent) == REPEATS and all(one.repeat for one in recent) else ""
@@ -114,13 +122,14 @@ class EntryTuning:
             result = Path(place) / "result.json"
             job = TrialJob(self.plan.suite.model_copy(update={"models": (trial,)}), self.plan.device, result)
             started, last = time.perf_counter(), Event(0, "failed", reason="nothing was heard of the trial")
-            for last in run_jobs([job], preload=self.preload):
-                if last.kind == "progress":
-                    self._tell(News(entry.name, number, "progress", last.stage, last.done, last.total, last.note))
+            with closing(run_jobs([job], preload=self.preload)) as events:
+                for last in events:
+                    if last.kind == "progress":
+                        self._tell(News(entry.name, number, "progress", last.stage, last.done, last.total, last.note))
             seconds = time.perf_counter() - started
-            if last.kind == "missing":
+            if last.kind == "missing" and number == 1:
                 return Skipped(last.reason)
-            if last.kind == "failed":
+            if last.kind != "done":
                 Store(self.folder).record_failure(
                     self.cell.key, {**self.cell.spec, "settings": settings}, last.reason, last.log
                 )
@@ -148,7 +157,7 @@ class EntryTuning:
             default=None if first is None else sign * first,
             trials=len(fits),
             failed=sum(one.value is None for one in fits),
-            hours=round(sum(one.seconds for one in fits) / 3600, 6),
+            hours=round(sum(one.seconds for one in fits) / 3600, 8),
             ended=ended,
             at_edge=at_edge(model_class(self.cell.entry.model).Settings, self.space, chosen.settings),
             search=_plain(self.space),
@@ -165,7 +174,9 @@ def _best(tried: list[Tried]) -> float | None:
 
 
 def _plain(space: Mapping[str, Dimension]) -> dict[str, Any]:
-    return {name: one.model_dump(exclude_defaults=True, exclude={"whole"}) for name, one in space.items()}
+    dumped = {name: one.model_dump(exclude_defaults=True, exclude={"whole"}) for name, one in space.items()}
+    plain: dict[str, Any] = json.loads(canonical_json(dumped))  # as it is read back: lists, not tuples
+    return plain
 
 
 def _file_name(name: str) -> str:

@@ -85,7 +85,8 @@ def _tune(
     device: str,
     listener: Listener | None,
 ) -> TuneOutcome:
-    suite = suite.model_copy(update={"seeds": suite.seeds[:1]})
+    suite, path = suite.model_copy(update={"seeds": suite.seeds[:1]}), folder / LOCK
+    earlier = read_lock(path) if path.is_file() else None
     plan = make_plan(suite, Store(folder), device=device)
     preload = sorted({module for entry in suite.models for module in model_class(entry.model).preload})
     tuned, skipped = dict[str, TunedModel](), dict[str, Skipped]()
@@ -98,12 +99,10 @@ def _tune(
             tuned[cell.entry.name] = found
     if not tuned:
         return TuneOutcome(budget, tuned, skipped, None)
-    path = folder / LOCK
     dropped: tuple[str, ...] = ()
     entries = {name: model.locked for name, model in tuned.items()}
     lock = _lock(plan, budget, seed, entries)
-    if path.is_file():
-        earlier = read_lock(path)
+    if earlier is not None:
         if earlier.shares_all_but_entries(lock):
             lock = lock.model_copy(update={"entries": {**earlier.entries, **entries}})
         else:
