@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.data.hashing import digest, file_sha256
 from bench.report.costs import cost_lines
 from bench.report.sources import sources
+from bench.report.tuning import tuning_of
 from bench.runs.plan import library_versions
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def _key(plan: Plan, store: Store, failed: Mapping[str, str], missing: Mapping[s
             "report": VERSION,
             "libraries": library_versions(_LIBRARIES),
             "suite": plan.suite.model_dump(mode="json"),
+            "tuning": [tuning_of(entry) for entry in plan.suite.models],
             "split": [plan.split.dataset, plan.split.protocol, plan.split.identity, *plan.split.notes],
             "sets": [asked.identity for asked in plan.sets],
             "cells": _cells(plan, store),
