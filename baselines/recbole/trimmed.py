@@ -10,6 +10,7 @@ Imported only inside the fence.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,6 @@ from torch.nn.functional import cross_entropy
 from baselines.recbole.sequential_data import CATEGORIES
 
 __all__ = ["MaskedItems", "PretrainedWithAttributes", "Trimmed"]
-
-_PART = 256
-"""Rows in a part."""
 
 Fields = dict[str, NDArray[np.int64]]
 
@@ -40,8 +38,7 @@ class Trimmed:
         """Give RecBole's loss of a batch whose rows are ordered by length."""
         lengths = interaction[self.ITEM_SEQ_LEN]
         losses, weights = [], []
-        for start in range(0, len(lengths), _PART):
-            rows = slice(start, start + _PART)
+        for rows in _parts(lengths):
             width = int(lengths[rows][-1])
             part = {
                 name: values[rows, :width] if values.dim() == 2 else values[rows]
@@ -206,6 +203,16 @@ class PretrainedWithAttributes(Trimmed):
         embedded = self.item_embedding(item_seq) + self.position_embedding(position)
         mask = self.get_attention_mask(item_seq, bidirectional=bidirectional)
         return self.trm_encoder(self.dropout(self.LayerNorm(embedded)), mask, output_all_encoded_layers=True)[-1]
+
+
+def _parts(lengths: torch.Tensor) -> Iterator[slice]:
+    """Cut where the length passes 4, 8, 16, ...: few parts, and from there on no row more than half padding."""
+    start, reach = 0, 4
+    while start < len(lengths):
+        stop = int(torch.searchsorted(lengths, reach, right=True))
+        if stop > start:
+            yield slice(start, stop)
+        start, reach = max(start, stop), 2 * reach
 
 
 def _to_the_right(rows: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
