@@ -13,7 +13,7 @@ __all__ = ["DIN", "DINSettings"]
 
 
 class DINSettings(ContextSettings):
-    """Settings of :class:`DIN`.
+    """Settings of :class:`DIN`; all but the batch size chosen on the validation clicks of MovieLens-100K.
 
     Attributes
     ----------
@@ -23,11 +23,16 @@ class DINSettings(ContextSettings):
         Before each layer of the prediction.
     max_length : int
         Items of a history that are read, the latest ones.
+    embedding_size, weight_decay, unknown
+        As in :class:`~baselines.recbole.context.ContextSettings`.
     """
 
-    mlp_hidden_size: tuple[int, ...] = Field((64, 64), min_length=1)
-    dropout_prob: float = Field(0.0, ge=0, lt=1)
-    max_length: int = Field(20, ge=1)
+    mlp_hidden_size: tuple[int, ...] = Field((32,), min_length=1)
+    dropout_prob: float = Field(0.3, ge=0, lt=1)
+    max_length: int = Field(10, ge=1)
+    embedding_size: int = Field(8, ge=1)
+    weight_decay: float = Field(1e-3, ge=0)
+    unknown: float = Field(0.1, gt=0, lt=1)
 
 
 class DIN(ContextModel):

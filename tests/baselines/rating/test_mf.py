@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from baselines.rating.als import Side, group, objective, solve
 from baselines.rating.mf import MF, MFSettings
 from baselines.rating.ratings import due
+from bench.data import load_dataset
 from bench.errors import MissingInputError, ModelError
 from bench.models import Budget
 
@@ -151,3 +152,15 @@ def test_validation_comes_when_the_budget_says(budget, asked):
     """Two steps an epoch."""
     end = budget.max_steps or 2 * budget.max_epochs
     assert [step for step in range(1, end + 1) if due(budget, step, step / 2)] == asked
+
+
+def test_movielens_100k_comes_out_as_published(rated, ask, fit):
+    """A random tenth held out: libraries report an RMSE of .91 to .94 for factorisations with biases."""
+    pytest.importorskip("recbole", reason="MovieLens-100K comes with RecBole")
+    events = load_dataset("ml-100k").interactions
+    user, item = (events[column].rank("dense").to_numpy() for column in ("user_id", "item_id"))
+    stars = events["rating"].to_numpy()
+    held = np.random.default_rng(0).random(len(stars)) < 0.1
+    model = MF()
+    fit(model, rated(user[~held], item[~held], stars[~held]), budget=Budget(max_epochs=8, patience=0))
+    assert _rmse(model.rate(ask(user[held], item[held])), stars[held]) < 0.92

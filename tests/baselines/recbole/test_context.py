@@ -158,6 +158,36 @@ def test_deepfm_adds_a_perceptron_on_the_same_vectors(tmp_path):
     np.testing.assert_allclose(model.rate(_ask([user], [item], PLAIN)), _sigmoid(score), atol=1e-5)
 
 
+def test_din_weighs_the_history_by_the_item_asked_about(tmp_path):
+    training = _training(PLAIN)
+    options = {"embedding_size": 3, "mlp_hidden_size": (6,), "train_batch_size": 100, "learning_rate": 0.05}
+    model = DIN(DINSettings(**options, max_length=4))
+    _fit(model, training)
+    weights = _stored(model, tmp_path)
+    vectors = weights["embedding_layer.token_embedding_table.item.embedding.weight"]
+    target, history = vectors[1 + 2], vectors[[1 + 4, 1 + 0]]
+
+    def layer(name, values):
+        return weights[f"{name}.weight"] @ values + weights[f"{name}.bias"]
+
+    user = np.zeros(3)
+    for item in history:
+        seen = np.concatenate([target, item, target - item, target * item])
+        weight = layer("attention.dense", _sigmoid(layer("attention.att_mlp_layers.mlp_layers.1", seen)))
+        user += weight / np.sqrt(3) * item
+    hidden = layer("dnn_mlp_layers.mlp_layers.1", np.concatenate([user, target, user * target]))
+    norm = "dnn_mlp_layers.mlp_layers.2"
+    spread = np.sqrt(weights[f"{norm}.running_var"] + 1e-5)
+    hidden = (hidden - weights[f"{norm}.running_mean"]) / spread * weights[f"{norm}.weight"] + weights[f"{norm}.bias"]
+    score = layer("dnn_predict_layers", hidden * _sigmoid(hidden))
+    codes = sorted(PLAIN)
+    said = model.rate(_ask([11], [codes[2]], PLAIN, Ragged.from_lists([[codes[4], codes[0]]])))
+    np.testing.assert_allclose(said, _sigmoid(score), atol=1e-5)
+
+
+BY_HEART = {"train_batch_size": 50, "weight_decay": 0, "unknown": 1e-9}
+
+
 def _own_taste(user, item, history):
     return (user // 2 + item) % 3 == 0
 
@@ -169,9 +199,9 @@ def _same_as_last(user, item, history):
 @pytest.mark.parametrize(
     ("model", "like"),
     [
-        (FM(FMSettings(embedding_size=16, learning_rate=0.05, train_batch_size=50, unknown=1e-9)), _own_taste),
-        (DeepFM(DeepFMSettings(learning_rate=0.01, train_batch_size=50, unknown=1e-9)), _own_taste),
-        (DIN(DINSettings(learning_rate=0.01, train_batch_size=50, unknown=1e-9)), _same_as_last),
+        (FM(FMSettings(embedding_size=16, learning_rate=0.05, **BY_HEART)), _own_taste),
+        (DeepFM(DeepFMSettings(learning_rate=0.01, dropout_prob=0, **BY_HEART)), _own_taste),
+        (DIN(DINSettings(learning_rate=0.01, dropout_prob=0, **BY_HEART)), _same_as_last),
     ],
     ids=["FM", "DeepFM", "DIN"],
 )
@@ -209,7 +239,7 @@ def test_din_knows_users_by_their_history_alone():
 def test_a_new_item_is_told_by_its_categories(model):
     """Everyone clicks category b and nothing else: a new item of b is likelier than a new one of a."""
     model.settings = model.settings.model_copy(
-        update={"unknown": 0.3, "learning_rate": 0.02, "train_batch_size": 50, "embedding_size": 8}
+        update={"unknown": 0.3, "learning_rate": 0.02, "train_batch_size": 50, "embedding_size": 8, "weight_decay": 0}
     )
     kinds = {code: ["b"] if code % 2 else ["a"] for code in range(1, 31)}
     _fit(model, _training(kinds, like=lambda user, item, history: item % 2, pairs=600), epochs=20)
