@@ -39,6 +39,13 @@ def make_objective(
         The item of every training event, on the device of the network: what is drawn from by popularity.
     items : int
         Number of items; losses with negatives of their own position need two.
+    negatives : int
+        Draws a call for ``"sampled"``, a position for ``"bce"`` and ``"gbce"``.
+
+    Returns
+    -------
+    callable
+        Draws anew at every call.
     """
     if loss == "ce":
         return partial(full_cross_entropy, dtype=dtype)
@@ -54,7 +61,10 @@ def make_objective(
 
 
 def _others(target: Tensor, items: int, count: int) -> Tensor:
-    """Draw items uniformly from all but the target, shape (positions, count), repeats included."""
+    """Draw items uniformly from all but the target, shape (positions, count), repeats included.
+
+    What else the user met may be drawn, as in gSASRec; Kang and McAuley leave it out.
+    """
     drawn = torch.randint(items - 1, (len(target), count), device=target.device)
     return drawn + (drawn >= target[:, None])
 

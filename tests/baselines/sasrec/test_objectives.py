@@ -103,6 +103,7 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_no_block_of_all_positions_is_ever_held(loss, monkeypatch):
     monkeypatch.setattr(fused, "BLOCK_CPU", 4000)
+    monkeypatch.setattr(fused, "LEAST_ROWS", 1)
     positions, items, size, count = 300, 400, 4, 100
     hidden, vectors, target = draw(positions, items, size)
     chosen = objective(loss, items, negatives=count, met=torch.arange(items))
