@@ -73,7 +73,8 @@ def _show(outcome: TuneOutcome, suite: str) -> None:
         )
         default = "failed" if found.default is None else f"{found.default:.4f}"
         trials = f"{found.trials} ({found.failed} failed)" if found.failed else str(found.trials)
-        rows.append([name, trials, f"{found.hours:.4f}", found.metric, default, f"{found.value:.4f}", settings])
+        hours = f"{found.hours:.4f}" if found.hours >= 0.0001 else "<0.0001"
+        rows.append([name, trials, hours, found.metric, default, f"{found.value:.4f}", settings])
     headers = ["model", "trials", "hours", "validation", "own settings", "best", "best settings"]
     print(f"budget: {outcome.budget} for every model")
     print(tabulate(rows, headers=headers, disable_numparse=True))
@@ -117,7 +118,7 @@ def _follow(budget: str) -> Iterator[Listener]:
         if news.tried is None:
             bar.update(task, description=name, completed=news.done, total=max(news.total, 1), note=news.note)
             return
-        value, best = news.tried.value, news.best
+        value, best = news.value, news.best
         said = f"failed: {news.tried.reason}" if value is None else f"{value:.4f}"
         line = f"{name}: {said}, {news.tried.seconds:.1f} s" + ("" if best is None else f" (best {best:.4f})")
         if console.is_terminal:

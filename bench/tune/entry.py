@@ -95,7 +95,9 @@ class EntryTuning:
                 if isinstance(fitted, Skipped):
                     return fitted
                 outcome = fitted
-                self._tell(News(entry.name, number, "tried", tried=outcome, best=_best([*tried, outcome])))
+                best = self._in_metric(_best([*tried, outcome]))
+                told = News(entry.name, number, "tried", tried=outcome, value=self._in_metric(outcome.value), best=best)
+                self._tell(told)
             search.record(proposal, outcome)
             tried.append(outcome)
             ended = self._ended(tried)
@@ -144,17 +146,14 @@ class EntryTuning:
         if best is None:
             return Skipped(f"all {len(fits)} trials failed, the last with: {fits[-1].reason}", failed=True)
         chosen = next(one for one in fits if one.value == best)
-        metric = str(self.cell.spec["selected_on"]["metric"])
-        sign = 1 if parse(metric).higher_is_better else -1
-        first = fits[0].value
         locked = LockedEntry(
             model=self.cell.entry.model,
             model_version=self.cell.spec["model_version"],
             training_seed=self.cell.seed,
-            metric=metric,
+            metric=self.metric,
             settings=dict(chosen.settings),
-            value=sign * best,
-            default=None if first is None else sign * first,
+            value=self._in_metric(best),
+            default=self._in_metric(fits[0].value),
             trials=len(fits),
             failed=sum(one.value is None for one in fits),
             hours=round(sum(one.seconds for one in fits) / 3600, 8),
@@ -163,6 +162,15 @@ class EntryTuning:
             search=_plain(self.space),
         )
         return TunedModel(self.kept, locked)
+
+    @property
+    def metric(self) -> str:
+        """What the model is selected by."""
+        return str(self.cell.spec["selected_on"]["metric"])
+
+    def _in_metric(self, number: float | None) -> float | None:
+        """The metric behind a validation number, which is its negative where lower is better."""
+        return number if number is None or parse(self.metric).higher_is_better else -number
 
     def _tell(self, news: News) -> None:
         if self.listener is not None:

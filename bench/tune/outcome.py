@@ -30,8 +30,8 @@ class News:
         Of progress.
     tried : Tried or None
         Of an end.
-    best : float or None
-        Validation number of the best trial so far.
+    value, best : float or None
+        The metric on validation, of the trial that ended and of the best so far.
     """
 
     model: str
@@ -42,6 +42,7 @@ class News:
     total: int = 0
     note: str = ""
     tried: Tried | None = None
+    value: float | None = None
     best: float | None = None
 
 

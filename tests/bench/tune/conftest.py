@@ -93,10 +93,11 @@ class Plain(Toy):
 SPACE = "source: made up\nsearch:\n  x: {low: 0.0, high: 1.0}\n"
 RNG = np.random.default_rng(3)
 ROWS = [
-    (f"u{u}", f"i{i}", 3.0, time)
+    (f"u{u}", f"i{i}", 1.0 + (u + i) % 5, time)
     for u in range(40)
     for time, i in enumerate(RNG.choice(20, size=6, replace=False, p=np.arange(20, 0, -1) / 210))
 ]
+ITEMS = [(f"i{i}", f"Part {i} of the {'red' if i % 2 else 'blue'} story", "film") for i in range(20)]
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def toys(tmp_path: Path, make_card: Callable[..., Path], monkeypatch: pytest.Mon
     suite_file = tmp_path / "suite.yaml"
     suite_file.write_text(
         "{name: toybox, description: x, protocol: {name: leave-one-out}, tasks: [sequential],"
-        f" dataset: '{make_card(ROWS)}', metrics: [NDCG@10], primary: NDCG@10, models: [popularity, toy, plain]}}"
+        f" dataset: '{make_card(ROWS, ITEMS)}', metrics: [NDCG@10], primary: NDCG@10, models: [popularity, toy, plain]}}"
     )
     monkeypatch.syspath_prepend(site)
     registry._entries.cache_clear()

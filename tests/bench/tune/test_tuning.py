@@ -17,8 +17,6 @@ from bench.errors import MissingInputError, ModelError, UsageError
 from bench.runs.lock import read_lock
 from bench.tune import News, TuneOutcome, TuningBudget, tune, tuning_folder
 
-TOY_AND_KNN = ["popularity", "toy", "itemknn", "plain"]
-
 
 def trials(count: int) -> TuningBudget:
     return TuningBudget(trials=count)
@@ -30,13 +28,15 @@ def searched(toys: Any) -> list[float]:
 
 def test_every_model_gets_the_same_trials_and_starts_with_its_own_settings(toys: Any, tmp_path: Path) -> None:
     news: list[News] = []
-    outcome = tune(toys.suite.narrowed(models=TOY_AND_KNN), tmp_path, trials(3), listener=news.append)
-    assert {name: model.locked.trials for name, model in outcome.tuned.items()} == {"toy": 3, "itemknn": 3}
+    outcome = tune(
+        toys.suite.narrowed(models=["popularity", "toy", "twin", "plain"]), tmp_path, trials(3), listener=news.append
+    )
+    assert {name: model.locked.trials for name, model in outcome.tuned.items()} == {"toy": 3, "twin": 3}
     assert {name: why.reason for name, why in outcome.skipped.items()} == dict.fromkeys(
         ("popularity", "plain"), "nothing to tune"
     )
-    assert searched(toys)[0] == 0.0  # the default comes first
-    assert len(set(searched(toys))) == 3
+    assert searched(toys)[0] == searched(toys)[3] == 0.0  # the default comes first
+    assert len(set(searched(toys)[:3])) == 3
     for name, model in outcome.tuned.items():
         values = [one.tried.value for one in news if one.model == name and one.tried is not None]
         assert model.locked.default == values[0]
@@ -46,6 +46,14 @@ def test_every_model_gets_the_same_trials_and_starts_with_its_own_settings(toys:
     assert min(searched(toys), key=lambda x: abs(x - 0.7)) == locked.settings["x"]
     assert outcome.lock is not None
     assert read_lock(outcome.lock).entries == {name: model.locked for name, model in outcome.tuned.items()}
+
+
+@pytest.mark.slow
+def test_shipped_models_and_spaces(toys: Any, tmp_path: Path) -> None:
+    outcome = tune(toys.suite.narrowed(models=["content-knn", "itemknn"]), tmp_path, trials(3))
+    assert [model.locked.trials for model in outcome.tuned.values()] == [3, 3]
+    assert not any(model.locked.failed for model in outcome.tuned.values())
+    assert all(model.locked.value >= (model.locked.default or 0) for model in outcome.tuned.values())
 
 
 def test_the_test_part_is_never_asked(toys: Any, tmp_path: Path) -> None:
@@ -103,6 +111,18 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(toys: Any, tmp_path: Path
     assert begun == [*undisturbed[:3], *undisturbed[2:]]  # the third began twice, and counted once
     assert outcome.tuned["toy"].locked.trials == 4
     assert not outcome.tuned["toy"].locked.failed
+
+
+def test_where_lower_is_better_the_lowest_is_best(toys: Any, tmp_path: Path) -> None:
+    news: list[News] = []
+    changes = {"tasks": ["rating"], "metrics": ["RMSE"], "primary": "RMSE"}
+    suite = toys.suite.narrowed(models=["popularity", "means"], changes=changes)
+    outcome = tune(suite, tmp_path, trials(3), listener=news.append)
+    values = [one.value for one in news if one.value is not None]
+    locked = outcome.tuned["means"].locked
+    assert (locked.metric, locked.default, locked.value) == ("RMSE", values[0], min(values))
+    assert min(values) > 0
+    assert "does none of the suite's tasks" in outcome.skipped["popularity"].reason
 
 
 def test_failed_trials_are_told_and_do_not_end_the_search(toys: Any, tmp_path: Path) -> None:
