@@ -149,7 +149,8 @@ def toys(tmp_path: Path, make_card: Callable[..., Path], monkeypatch: pytest.Mon
     suite_file = tmp_path / "suite.yaml"
     suite_file.write_text(
         "{name: toybox, description: x, protocol: {name: leave-one-out}, tasks: [sequential],"
-        f" dataset: '{make_card(ROWS, ITEMS)}', metrics: [NDCG@10], primary: NDCG@10, models: [popularity, toy, plain]}}"
+        f" dataset: '{make_card(ROWS, ITEMS)}', metrics: [NDCG@10], primary: NDCG@10,"
+        " models: [popularity, toy, plain]}"
     )
     monkeypatch.syspath_prepend(site)
     registry._entries.cache_clear()

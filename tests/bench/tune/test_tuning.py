@@ -50,8 +50,8 @@ def test_every_model_gets_the_same_trials_and_starts_with_its_own_settings(toys:
 
 @pytest.mark.slow
 def test_shipped_models_and_spaces(toys: Any, tmp_path: Path) -> None:
-    outcome = tune(toys.suite.narrowed(models=["content-knn", "itemknn"]), tmp_path, trials(3))
-    assert [model.locked.trials for model in outcome.tuned.values()] == [3, 3]
+    outcome = tune(toys.suite.narrowed(models=["content-knn", "itemknn"]), tmp_path, trials(2))
+    assert [model.locked.trials for model in outcome.tuned.values()] == [2, 2]
     assert not any(model.locked.failed for model in outcome.tuned.values())
     assert all(model.locked.value >= (model.locked.default or 0) for model in outcome.tuned.values())
 
