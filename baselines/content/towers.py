@@ -157,7 +157,7 @@ def train(
     met = pairs.sequences
     met = csr_array((np.ones(len(met.values), bool), met.values, met.offsets), shape=(len(met), rows.shape[0]))
     user, item = pairs.sequences.row_of[pairs.target], pairs.sequences.values[pairs.target]
-    optimiser = torch.optim.Adam(towers.parameters(), lr=learning_rate)
+    optimiser = torch.optim.Adam(towers.parameters(), lr=learning_rate, fused=True)
     best: dict[str, Tensor] = {}
 
     def keep() -> None:

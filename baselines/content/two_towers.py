@@ -23,6 +23,8 @@ __all__ = ["TwoTowers", "TwoTowersSettings"]
 class TwoTowersSettings(ProfileTextSettings):
     """Settings of :class:`TwoTowers`, beside how text is read and which items of a history count.
 
+    A word that a single training item has can be learned from that item alone, so ``min_df`` begins at 2 here.
+
     Attributes
     ----------
     dimensions : int
@@ -36,6 +38,7 @@ class TwoTowersSettings(ProfileTextSettings):
         Share of the words that the projections do not see in a step.
     """
 
+    min_df: int = Field(2, ge=1)
     dimensions: int = Field(64, ge=1)
     temperature: float = Field(0.1, gt=0)
     batch_pairs: int = Field(1024, ge=2)

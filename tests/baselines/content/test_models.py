@@ -15,7 +15,10 @@ from bench.models import Budget, Catalogue, Ragged, Requests, Training
 from bench.models.testing import small_world
 
 BUDGET = Budget(max_epochs=3, eval_every_epochs=1)
-SMALL = {AttributeMap: AttributeMapSettings(factors=8), TwoTowers: TwoTowersSettings(dimensions=8, batch_pairs=64)}
+SMALL = {
+    AttributeMap: AttributeMapSettings(factors=8),
+    TwoTowers: TwoTowersSettings(dimensions=8, min_df=1, batch_pairs=64, learning_rate=0.02, word_dropout=0.0),
+}
 BOTH = pytest.mark.parametrize("kind", [AttributeMap, TwoTowers])
 
 
