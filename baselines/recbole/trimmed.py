@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
-from torch.nn.functional import cross_entropy
+from recbole.model.layers import FeedForward
+from torch.nn.functional import cross_entropy, gelu
 
 from baselines.recbole.sequential_data import CATEGORIES
 
@@ -28,6 +29,13 @@ Fields = dict[str, NDArray[np.int64]]
 
 class Trimmed:
     """To be mixed into a network of RecBole whose loss is the mean over the rows of a batch."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        for module in self.modules():
+            # RecBole spells GELU out in five operations; torch has the same function as one.
+            if isinstance(module, FeedForward) and config["hidden_act"] == "gelu":
+                module.intermediate_act_fn = gelu
 
     @property
     def longest_history(self) -> int:
