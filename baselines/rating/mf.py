@@ -11,7 +11,7 @@ from pydantic import Field
 
 from baselines.lookup import positions
 from baselines.rating.als import Side, group, objective, solve
-from baselines.rating.ratings import Ratings, due, must_end
+from baselines.rating.ratings import Ratings
 from bench.models import (
     Budget,
     Capabilities,
@@ -95,7 +95,7 @@ class MF(Recommender):
         ModelError
             When the budget never ends.
         """
-        must_end(budget)
+        budget.must_end()
         ratings = Ratings.of(training)
         ridge, bias_ridge = self.settings.ridge, self.settings.bias_ridge
         self._codes, self._range, self._mean = (
@@ -112,7 +112,7 @@ class MF(Recommender):
             sweep += 1
             users = solve(of_user, ratings.item, stars, items, ridge=ridge, bias_ridge=bias_ridge)
             items = solve(of_item, ratings.user, stars, users, ridge=ridge, bias_ridge=bias_ridge)
-            if not due(budget, sweep, sweep):
+            if not budget.due(sweep, sweep):
                 continue
             loss = objective(users, items, ratings.user, ratings.item, stars, ridge=ridge, bias_ridge=bias_ridge)
             self._sides = users, items

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from baselines.lookup import positions
-from baselines.rating.ratings import Ratings, must_end
+from baselines.rating.ratings import Ratings
 from bench.models import (
     Budget,
     Capabilities,
@@ -104,7 +104,7 @@ class MLP(Recommender):
 
         from baselines.rating.network import train
 
-        must_end(budget)
+        budget.must_end()
         ratings = Ratings.of(training)
         settings = self.settings
         self._codes, self._range, self._mean = (

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from baselines.rating.ratings import due
 from bench.models import Budget, Progress, Selection
 
 __all__ = ["Network", "train"]
@@ -92,7 +91,7 @@ def train(
         loss.backward()
         optimiser.step()
         losses.append(loss.detach())
-        if not due(budget, step, epoch):
+        if not budget.due(step, epoch):
             continue
         network.eval()
         mean = float(torch.stack(losses).mean())

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.lookup import positions
-from bench.errors import MissingInputError, ModelError
-from bench.models import Budget, Training
+from bench.errors import MissingInputError
+from bench.models import Training
 
-__all__ = ["Ratings", "due", "must_end"]
+__all__ = ["Ratings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,24 +62,3 @@ class Ratings:
     def range(self) -> tuple[float, float]:
         """Fewest and most stars given."""
         return float(self.stars.min()), float(self.stars.max())
-
-
-def must_end(budget: Budget) -> None:
-    """Refuse a budget under which training would go on for ever.
-
-    Raises
-    ------
-    ModelError
-    """
-    if budget.max_steps is None and budget.max_epochs is None and budget.patience == 0:
-        raise ModelError("the budget never ends: give max_steps, max_epochs or a patience above 0")
-
-
-def due(budget: Budget, step: int, epoch: float) -> bool:
-    """Whether to evaluate now: as the budget says, each epoch if it says nothing, and always at its end."""
-    if step == budget.max_steps or (budget.eval_every_steps is not None and step % budget.eval_every_steps == 0):
-        return True
-    if not float(epoch).is_integer():
-        return False
-    every = budget.eval_every_epochs or (1 if budget.eval_every_steps is None else None)
-    return epoch == budget.max_epochs or (every is not None and epoch % every == 0)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bench.data.ragged import Ragged
+from bench.errors import ModelError
 from bench.splits.training import Training
 from bench.tasks.requests import Catalogue, RankedLists, Requests, TaskName
 
@@ -86,6 +87,33 @@ class Budget(BaseModel):
     eval_every_epochs: int | None = None
     patience: int = 5
     time_cap_s: float | None = None
+
+    def must_end(self) -> None:
+        """Refuse a budget under which training would go on for ever.
+
+        Raises
+        ------
+        ModelError
+        """
+        if self.max_steps is None and self.max_epochs is None and self.patience == 0:
+            raise ModelError("the budget never ends: give max_steps, max_epochs or a patience above 0")
+
+    def due(self, step: int, epoch: float) -> bool:
+        """Whether to evaluate now: as the budget says, each epoch if it says nothing, and always at its end.
+
+        Parameters
+        ----------
+        step : int
+            Optimiser steps taken.
+        epoch : float
+            Passes over the training data made.
+        """
+        if step == self.max_steps or (self.eval_every_steps is not None and step % self.eval_every_steps == 0):
+            return True
+        if not float(epoch).is_integer():
+            return False
+        every = self.eval_every_epochs or (1 if self.eval_every_steps is None else None)
+        return epoch == self.max_epochs or (every is not None and epoch % every == 0)
 
 
 @dataclass(frozen=True)

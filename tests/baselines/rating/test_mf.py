@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from baselines.rating.als import Side, group, objective, solve
 from baselines.rating.mf import MF, MFSettings
-from baselines.rating.ratings import due
 from bench.data import load_dataset
 from bench.errors import MissingInputError, ModelError
 from bench.models import Budget
@@ -136,22 +135,6 @@ def test_it_says_what_is_missing(rated, fit):
         fit(MF(), replace(training, rating=None))
     with pytest.raises(ModelError, match="never ends"):
         fit(MF(), training, budget=Budget(patience=0))
-
-
-@pytest.mark.parametrize(
-    ("budget", "asked"),
-    [
-        (Budget(max_epochs=2), [2, 4]),
-        (Budget(max_epochs=5, eval_every_epochs=2), [4, 8, 10]),
-        (Budget(max_steps=5, eval_every_steps=2), [2, 4, 5]),
-        (Budget(max_steps=6, eval_every_epochs=2), [4, 6]),
-        (Budget(max_epochs=3, eval_every_steps=4), [4, 6]),
-    ],
-)
-def test_validation_comes_when_the_budget_says(budget, asked):
-    """Two steps an epoch."""
-    end = budget.max_steps or 2 * budget.max_epochs
-    assert [step for step in range(1, end + 1) if due(budget, step, step / 2)] == asked
 
 
 def test_movielens_100k_comes_out_as_published(rated, ask, fit):
