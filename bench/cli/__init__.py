@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 __all__ = ["main"]
@@ -12,6 +13,8 @@ def main() -> None:
     from bench.cli.app import app
     from bench.errors import BenchError
 
+    # Told to end, it ends as after Ctrl-C: running cells are stopped and not left to themselves.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except BenchError as error:

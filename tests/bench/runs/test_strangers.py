@@ -74,7 +74,9 @@ def bench(tmp_path: Path, make_card: Callable[..., Path]) -> Callable[..., subpr
         f" primary: HR@5, dataset: '{card}', models: [popularity, raises, dies, wrong, fine]}}"
     )
 
-    def call(*words: str, interrupt_at: Path | None = None) -> subprocess.CompletedProcess[str]:
+    def call(
+        *words: str, interrupt_at: Path | None = None, by: signal.Signals = signal.SIGINT
+    ) -> subprocess.CompletedProcess[str]:
         environment = {
             **os.environ,
             "PYTHONPATH": str(site),
@@ -95,7 +97,7 @@ def bench(tmp_path: Path, make_card: Callable[..., Path]) -> Callable[..., subpr
             while interrupt_at is not None and not interrupt_at.exists() and process.poll() is None:
                 time.sleep(0.05)
             if interrupt_at is not None:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(by)
             out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(program, process.returncode, out, err)
 
@@ -133,11 +135,12 @@ def test_a_plugin_that_cannot_be_imported_is_named(bench: Callable[..., subproce
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_goes_on_where_it_stopped(
-    bench: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    bench: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, by: signal.Signals
 ) -> None:
     words = ("run", "--suite", "mine.yaml", "--models", "popularity,slow")
-    done = bench(*words, interrupt_at=tmp_path / "started")
+    done = bench(*words, interrupt_at=tmp_path / "started", by=by)
     assert done.returncode == 130, done.stderr
     assert "the same command goes on from there" in done.stderr
     assert "Traceback" not in done.stderr
