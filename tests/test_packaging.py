@@ -24,7 +24,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_cards_suites_and_prompts(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    for source, packed in (("datasets", "bench/_cards"), ("bench/suites", "bench/suites")):
+    inside = ("bench/suites", "bench/published", "baselines/settings", "llm_models/settings")
+    for source, packed in (("datasets", "bench/_cards"), *zip(inside, inside, strict=True)):
         files = [path.name for path in (ROOT / source).glob("*.yaml")]
         assert files
         assert {f"{packed}/{name}" for name in files} <= names
