@@ -149,8 +149,7 @@ class SASRec(Recommender):
 
         if training.sequences.lengths.max(initial=0) < 2:
             raise ModelError("SASRec learns from consecutive items, but no training user has two")
-        if budget.max_steps is None and budget.max_epochs is None and budget.patience == 0:
-            raise ModelError("the budget never ends: give max_steps, max_epochs or a patience above 0")
+        budget.must_end()
         settings = self.settings
         self._items = training.item
         if len(self._items) < 2 and settings.loss in ("bce", "gbce"):

@@ -62,7 +62,7 @@ def train(
         loss.backward()
         optimiser.step()
         losses.append(loss.detach())
-        if not _due(budget, step, epoch):
+        if not budget.due(step, epoch):
             continue
         network.eval()
         mean = float(torch.stack(losses).mean())
@@ -88,18 +88,6 @@ def _batches(
             inputs, real = right_padded(sequences.values, windows.take(chosen))
             target, _ = right_padded(sequences.values[1:], windows.take(chosen))
             yield done + number / len(dealt), *map(torch.from_numpy, (inputs, target[real], real))
-
-
-def _due(budget: Budget, step: int, epoch: float) -> bool:
-    """Whether to evaluate now: as the budget says, each epoch if it says nothing, and always at its end."""
-    if step == budget.max_steps:
-        return True
-    if budget.eval_every_steps is not None and step % budget.eval_every_steps == 0:
-        return True
-    if not epoch.is_integer():
-        return False
-    every = budget.eval_every_epochs or (1 if budget.eval_every_steps is None else None)
-    return epoch == budget.max_epochs or (every is not None and epoch % every == 0)
 
 
 def _tell(progress: Progress, budget: Budget, selection: Selection) -> None:
