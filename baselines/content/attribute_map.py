@@ -12,8 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from baselines.content.settings import LearnedTextSettings
 from baselines.lookup import known, positions
-from baselines.simple.profiles import ProfileTextSettings, recency
+from baselines.simple.profiles import recency
 from baselines.simple.text import ItemText, RowsOfRequests
 from bench.models import (
     Budget,
@@ -38,7 +39,7 @@ __all__ = ["AttributeMap", "AttributeMapSettings"]
 Floats = NDArray[np.float64]
 
 
-class AttributeMapSettings(ProfileTextSettings):
+class AttributeMapSettings(LearnedTextSettings):
     """Settings of :class:`AttributeMap`, beside how text is read and which items of a history count.
 
     The defaults are a compromise of the validation parts of cold start on MovieLens-100K (where 64 factors do) and

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from baselines.content.settings import LearnedTextSettings
 from baselines.lookup import known
-from baselines.simple.profiles import Profiler, ProfileTextSettings, blank_unknown
+from baselines.simple.profiles import Profiler, blank_unknown
 from bench.errors import MissingInputError
 from bench.models import Budget, Capabilities, FitReport, Progress, Recommender, Requests, Settings, Training, Validate
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["TwoTowers", "TwoTowersSettings"]
 
 
-class TwoTowersSettings(ProfileTextSettings):
+class TwoTowersSettings(LearnedTextSettings):
     """Settings of :class:`TwoTowers`, beside how text is read and which items of a history count.
 
     Words that a single training item has stay in by default: they let the towers learn that item by itself, which on

@@ -38,10 +38,10 @@ class TextSettings(Settings):
         Whether category names are read beside titles.
     """
 
-    ngram_max: int = Field(2, ge=1)
+    ngram_max: int = Field(1, ge=1)
     min_df: int = Field(1, ge=1)
-    sublinear_tf: bool = True
-    title_weight: int = Field(2, ge=1)
+    sublinear_tf: bool = False
+    title_weight: int = Field(1, ge=1)
     use_categories: bool = True
 
 

@@ -11,8 +11,7 @@ from baselines.simple.content_knn import ContentKNN, ContentKNNSettings
 from bench.errors import MissingInputError, UsageError
 
 NAN = np.nan
-PLAIN = {"ngram_max": 1, "sublinear_tf": False, "title_weight": 1}
-TITLES = {**PLAIN, "use_categories": False}
+TITLES = {"use_categories": False}
 TITLES_ONLY = ContentKNNSettings(**TITLES, half_life_items=None)
 # Smoothed inverse document frequencies of the four training titles: ln((1 + 4) / (1 + df)) + 1.
 TWO, ONE = np.log(5 / 3) + 1, np.log(5 / 2) + 1
@@ -108,8 +107,8 @@ def test_html_entities_are_read_as_the_characters_they_stand_for():
     from baselines.simple.text import TextSettings, documents
 
     items = pl.DataFrame({"title": ["Salt &amp; Pepper", None], "categories": [["A &lt; B", "C"], None]})
-    assert documents(items, TextSettings(title_weight=1)) == ["Salt & Pepper A < B C", " "]
-    assert documents(items, TextSettings(title_weight=1, use_categories=False)) == ["Salt & Pepper", ""]
+    assert documents(items, TextSettings()) == ["Salt & Pepper A < B C", " "]
+    assert documents(items, TextSettings(use_categories=False)) == ["Salt & Pepper", ""]
 
 
 def test_every_text_field_is_read_but_the_id():
@@ -118,10 +117,8 @@ def test_every_text_field_is_read_but_the_id():
     items = pl.DataFrame(
         {"item": [1], "item_id": ["x9"], "year": ["1995"], "title": ["Heat"], "categories": [["Crime"]]}
     )
-    assert documents(items, TextSettings(title_weight=1)) == ["Heat 1995 Crime"]
-    assert documents(
-        items.with_columns(year=pl.lit(None, pl.String)), TextSettings(use_categories=False, title_weight=1)
-    ) == ["Heat "]
+    assert documents(items, TextSettings()) == ["Heat 1995 Crime"]
+    assert documents(items.with_columns(year=pl.lit(None, pl.String)), TextSettings(use_categories=False)) == ["Heat "]
 
 
 def test_a_title_is_read_as_often_as_asked():
