@@ -43,7 +43,7 @@ class Course:
         """Take note of a step (counted from 1, ``epoch`` passes made so far); whether another one shall follow."""
         self._loss += loss
         self._steps += 1
-        if not self._due(step, epoch):
+        if not self._budget.due(step, epoch):
             return True
         mean, self._loss, self._steps = self._loss / self._steps, 0.0, 0
         selection = self._selection
@@ -55,17 +55,6 @@ class Course:
         last = selection.curve[-1]["validation"]
         self._progress(done, total or done, f"loss {mean:.3f}, validation {last:.4f}, best {selection.best_value:.4f}")
         return not selection.stopped
-
-    def _due(self, step: int, epoch: float) -> bool:
-        budget = self._budget
-        if step == budget.max_steps:
-            return True
-        if budget.eval_every_steps is not None and step % budget.eval_every_steps == 0:
-            return True
-        if not float(epoch).is_integer():
-            return False
-        every = budget.eval_every_epochs or (1 if budget.eval_every_steps is None else None)
-        return epoch == budget.max_epochs or (every is not None and epoch % every == 0)
 
     def report_fields(self) -> dict[str, Any]:
         """The fields of a ``FitReport`` that tell of the run."""
