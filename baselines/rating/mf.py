@@ -81,7 +81,7 @@ class MF(Recommender):
     def label(cls, settings: Settings) -> str:
         """The name a table prints, with the number of factors."""
         assert isinstance(settings, MFSettings)
-        return f"MF, squared loss, {settings.factors} factors"
+        return f"MF-ALS {settings.factors} factors"
 
     def fit(
         self, training: Training, *, validate: Validate, budget: Budget, seed: int, progress: Progress

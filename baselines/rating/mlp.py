@@ -86,7 +86,7 @@ class MLP(Recommender):
     def label(cls, settings: Settings) -> str:
         """The name a table prints, with the widths of the layers."""
         assert isinstance(settings, MLPSettings)
-        return f"MLP, squared loss, {'-'.join(map(str, (2 * settings.embedding_size, *settings.hidden_sizes)))}"
+        return f"MLP {'-'.join(map(str, (2 * settings.embedding_size, *settings.hidden_sizes)))}"
 
     def fit(
         self, training: Training, *, validate: Validate, budget: Budget, seed: int, progress: Progress
