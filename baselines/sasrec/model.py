@@ -64,7 +64,8 @@ class SASRecSettings(Settings):
     loss : str
         ``"ce"``: softmax over all items. ``"sampled"``: softmax over a draw shared by the step, corrected for it; for
         catalogues past a million items. ``"bce"``: logistic loss, each place drawing its own negatives. ``"gbce"``: the
-        same, calibrated (gSASRec).
+        same, calibrated (gSASRec); the more negatives, the longer it stays at popularity's level before it rises
+        (ml-100k, 64 of them: 16 epochs), so it needs a patient budget.
     negatives : int or None
         Draws a step for ``"sampled"`` (None: 4096), a place for ``"bce"`` (None: 1) and ``"gbce"`` (None: 256).
     calibration : float
