@@ -16,12 +16,6 @@ from bench.published import published_for, published_tables
 from bench.published.tables import read_table
 from bench.runs.suite import Suite
 
-NOT_HERE_YET = {
-    "bert4rec", "caser", "fdsa", "fpmc", "gru4rec", "hgn", "lightgcn", "mf", "mlp", "multivae", "neumf", "s3rec",
-    "sasrec-recbole", "simplex",
-}  # fmt: skip
-"""Entry points that a table may name before they exist."""
-
 GOOD = """
 short: Someone
 source: Someone et al. (2020)
@@ -42,7 +36,7 @@ figures:
 
 @pytest.mark.parametrize("table", published_tables(), ids=lambda table: f"{table.short}-{table.task}-{table.pool}")
 def test_every_name_is_known_here(table):
-    assert {model for models in table.models.values() for model in models} <= {*model_names()} | NOT_HERE_YET
+    assert {model for models in table.models.values() for model in models} <= {*model_names()}
     assert set(table.figures) <= set(card_names())
     like = {
         "name": "probe",
