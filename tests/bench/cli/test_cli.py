@@ -70,7 +70,9 @@ def test_listing() -> None:
 def test_doctor_runs() -> None:
     done = bench("doctor")
     assert done.returncode == 0, done.stderr
-    assert "torch" in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines()]
+    for extra, package in (("core", "polars"), ("classic", "torch"), ("llm", "torch"), ("tune", "optuna")):
+        assert any(line[:2] == [extra, package] for line in lines), (extra, package)
 
 
 def test_dry_run_shows_the_plan_and_runs_nothing(tmp_path: Path) -> None:
