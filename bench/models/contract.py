@@ -7,7 +7,7 @@ computes no metric. Item and user codes are opaque integers: nothing may be read
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -37,9 +37,27 @@ __all__ = [
 
 
 class Settings(BaseModel):
-    """Base of every model's settings: frozen, unknown keys refused."""
+    """Base of every model's settings: frozen, unknown keys refused.
+
+    Attributes
+    ----------
+    asking : frozenset of str
+        Names of fields that change how a *fitted* model answers and nothing that it learns (a prompt, a width of
+        search). Fitting, validation included, happens with these at their defaults, so entries of a suite that differ
+        only here share one fit, and each is a row of the table.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asking: ClassVar[frozenset[str]] = frozenset()
+
+    def fitting(self) -> Self:
+        """The same with all that only asks at its default: what the model is fitted with."""
+        defaults = {
+            name: type(self).model_fields[name].get_default(call_default_factory=True, validated_data={})
+            for name in self.asking
+        }
+        return self.model_copy(update=defaults) if defaults else self
 
 
 AnySettings = Settings
@@ -183,9 +201,40 @@ class Recommender(ABC):
     preload: ClassVar[tuple[str, ...]] = ()
     """Modules worth importing once, before cells are forked."""
 
+    scratch: Path | None = None
+    """A folder for what an interrupted fit goes on from (checkpoints). The harness sets it before :meth:`fit`; the next
+    run of the same cell finds it as it was, even after a SIGKILL, and it is removed once the cell is stored."""
+
     def __init__(self, settings: AnySettings | None = None, *, device: str = "cpu") -> None:
         self.settings = settings if settings is not None else self.Settings()
         self.device = device
+
+    @classmethod
+    def capable(cls, settings: AnySettings) -> Capabilities:
+        """What a model of these settings can do: :attr:`capabilities`, unless that depends on the settings.
+
+        The harness asks this one. Tasks, cold users and cold items may differ between settings that share a fit.
+        """
+        return cls.capabilities
+
+    @classmethod
+    def expand(cls, settings: AnySettings, tasks: Collection[str]) -> dict[str, AnySettings]:
+        """Turn one entry of a suite into several that ask the same fitted model differently.
+
+        Parameters
+        ----------
+        settings : Settings
+            As the suite has them; a value may stand for several (``prompt: each``).
+        tasks : collection of str
+            Of the suite.
+
+        Returns
+        -------
+        dict of str to Settings
+            What the name of the entry gains, after a space, to the settings of that variant: they differ in
+            ``Settings.asking`` alone. ``{"": settings}`` for an entry that stands for itself.
+        """
+        return {"": settings}
 
     @classmethod
     def label(cls, settings: AnySettings) -> str:
