@@ -1,9 +1,10 @@
-"""The only place where metrics are computed: from counts of candidates, or from labels and predictions."""
+"""The only place where metrics are computed: from counts of candidates, labels and predictions, or texts."""
 
 from bench.metrics.counting import DEPTH, Counts, count_lists, count_scores
 from bench.metrics.names import Metric, parse
 from bench.metrics.pairs import PairMetric, Rated
 from bench.metrics.ranking import RankMetric
+from bench.metrics.text import TextMetric, Written
 
 __all__ = [
     "DEPTH",
@@ -12,6 +13,8 @@ __all__ = [
     "PairMetric",
     "RankMetric",
     "Rated",
+    "TextMetric",
+    "Written",
     "count_lists",
     "count_scores",
     "parse",
