@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -186,7 +187,7 @@ class Recommender(ABC):
     """A model the harness can fit and question.
 
     Subclasses set the class attributes, implement :meth:`fit`, :meth:`save`, :meth:`load`, and what their tasks ask:
-    :meth:`score` or :meth:`rank`, and :meth:`rate`. The module must import quickly: heavy packages (torch,
+    :meth:`score` or :meth:`rank`, :meth:`rate`, :meth:`write`. The module must import quickly: heavy packages (torch,
     transformers, recbole) are imported inside methods.
     """
 
@@ -278,7 +279,7 @@ class Recommender(ABC):
         raise TypeError(f"{type(self).__name__} answers with scores, not with lists")
 
     def rate(self, requests: Requests) -> NDArray[np.float32]:
-        """Say what the user makes of the item asked about (``Requests.item``), for the tasks ``rating`` and ``click``.
+        """Say what the user makes of the item asked about (``Requests.item``), for the tasks of ``LABEL_TASKS``.
 
         Returns
         -------
@@ -286,6 +287,16 @@ class Recommender(ABC):
             The expected rating, or the probability of a click. NaN where the model cannot say; nothing infinite.
         """
         raise TypeError(f"{type(self).__name__} ranks; it neither rates nor predicts clicks")
+
+    def write(self, requests: Requests) -> pl.Series:
+        """Write what the user would write about the item asked about, for the tasks of ``TEXT_TASKS``.
+
+        Returns
+        -------
+        polars.Series of String, shape (requests,)
+            Null where the model cannot say anything; it counts as an empty text, and shows as coverage.
+        """
+        raise TypeError(f"{type(self).__name__} writes no texts")
 
     @abstractmethod
     def save(self, folder: Path) -> None:

@@ -1,10 +1,23 @@
 """What a model is asked and what only the scorer knows."""
 
 from bench.tasks.build import TASKS, request_sets
-from bench.tasks.requests import Answers, Catalogue, Labels, RankedLists, Requests, RequestSet, TaskName
+from bench.tasks.requests import (
+    LABEL_TASKS,
+    TEXT_TASKS,
+    Answers,
+    Catalogue,
+    Labels,
+    RankedLists,
+    Requests,
+    RequestSet,
+    TaskName,
+    Texts,
+)
 
 __all__ = [
+    "LABEL_TASKS",
     "TASKS",
+    "TEXT_TASKS",
     "Answers",
     "Catalogue",
     "Labels",
@@ -12,5 +25,6 @@ __all__ = [
     "RequestSet",
     "Requests",
     "TaskName",
+    "Texts",
     "request_sets",
 ]

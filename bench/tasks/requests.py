@@ -11,9 +11,36 @@ from numpy.typing import NDArray
 
 from bench.data.ragged import Ragged
 
-__all__ = ["Answers", "Catalogue", "Labels", "RankedLists", "RequestSet", "Requests", "TaskName"]
+__all__ = [
+    "LABEL_TASKS",
+    "TEXT_TASKS",
+    "Answers",
+    "Catalogue",
+    "Labels",
+    "RankedLists",
+    "RequestSet",
+    "Requests",
+    "TaskName",
+    "Texts",
+]
 
-TaskName = Literal["sequential", "direct", "rating", "click"]
+TaskName = Literal[
+    "sequential",
+    "direct",
+    "rating",
+    "click",
+    "explanation",
+    "feature-explanation",
+    "rated-explanation",
+    "headline",
+    "preference",
+]
+
+LABEL_TASKS: tuple[TaskName, ...] = ("rating", "click", "preference")
+"""Tasks answered with a number about one item (``Recommender.rate``)."""
+
+TEXT_TASKS: tuple[TaskName, ...] = ("explanation", "feature-explanation", "rated-explanation", "headline")
+"""Tasks answered with a text about one item (``Recommender.write``)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,19 +69,27 @@ class Requests:
     task : str
         ``"sequential"`` (who, and what they did before: what comes next?), ``"direct"`` (who: what comes next?),
         ``"rating"`` or ``"click"`` (who, what they did before, and an item: how many stars, or will they click?).
+        Of an item the user reviewed: ``"explanation"`` (the sentence of the review that explains it; nothing of the
+        review is shown), ``"feature-explanation"`` (its feature word is shown), ``"rated-explanation"`` (the feature
+        and the review's true stars are shown), ``"headline"`` (the body is shown: how is it headed?) and
+        ``"preference"`` (the body is shown: how many stars?).
     user : ndarray of int32, shape (requests,)
         User codes; a cold user's code never occurs in training.
     history : Ragged or None
         The items shown, oldest first (may be empty, may hold items never seen in training; for clicks: those
         clicked); ``None`` for direct requests.
     catalogue : Catalogue
-        The candidates, the same for every request of the set; for ratings and clicks the items asked about.
+        The candidates, the same for every request of the set; where each request has an ``item``, the items asked
+        about.
     text : polars.DataFrame
         The text of *every* item that occurs in a history or in the catalogue, columns as in ``Catalogue.text``.
     candidates : Ragged or None
         Where only a draw is ranked: per request the items to rank, strictly increasing, all in the catalogue.
     item : ndarray of int32, shape (requests,), or None
-        For ratings and clicks the item asked about, always in the catalogue.
+        The item asked about, always in the catalogue; ``None`` where items are ranked.
+    given : polars.DataFrame or None
+        What is shown of the review, one row a request: ``feature`` (String), ``rating`` (Float32, stars) and ``body``
+        (String, may be empty), as many of them as the task shows.
     """
 
     task: TaskName
@@ -64,6 +99,7 @@ class Requests:
     text: pl.DataFrame
     candidates: Ragged | None = None
     item: NDArray[np.int32] | None = None
+    given: pl.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -76,6 +112,7 @@ class Requests:
             history=None if self.history is None else self.history.take(rows),
             candidates=None if self.candidates is None else self.candidates.take(rows),
             item=None if self.item is None else self.item[rows],
+            given=None if self.given is None else self.given[rows],
         )
 
 
@@ -126,7 +163,7 @@ class Labels:
     Attributes
     ----------
     label : ndarray of float32, shape (requests,)
-        Stars (``rating``), or 1 for a click and 0 for none (``click``).
+        Stars (``rating``, ``preference``), or 1 for a click and 0 for none (``click``).
     """
 
     label: NDArray[np.float32]
@@ -134,6 +171,26 @@ class Labels:
     def take(self, rows: NDArray[np.integer]) -> Labels:
         """Select labels by position."""
         return Labels(self.label[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """What only the scorer sees of requests to write.
+
+    Attributes
+    ----------
+    text : polars.Series of String, shape (requests,)
+        What the user wrote; never empty.
+    feature : polars.Series of String, shape (requests,), or None
+        The feature word that an explaining sentence is about, shown or not.
+    """
+
+    text: pl.Series
+    feature: pl.Series | None = None
+
+    def take(self, rows: NDArray[np.integer]) -> Texts:
+        """Select texts by position."""
+        return Texts(self.text[rows], None if self.feature is None else self.feature[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,13 +210,15 @@ class RequestSet:
         Which items are ranked: ``"all"``, ``"warm"``, ``"cold"`` or ``"sampled"`` (the answer and a stored draw);
         ``"pairs"`` where each request is about one item.
     unit : str
-        What may be resampled (DESIGN: unit of inference): ``"user"``, ``"pooled user"`` (labelled pairs: whole
-        users are resampled, pairs count alike) or ``"user x item"``.
+        What may be resampled (DESIGN: unit of inference): ``"user"``, ``"pooled user"`` (requests about one item:
+        whole users are resampled, requests count alike) or ``"user x item"``.
     requests : Requests
-    answers : Answers or Labels
-        ``Labels`` for ratings and clicks.
+    answers : Answers, Labels or Texts
+        ``Labels`` for the tasks of ``LABEL_TASKS``, ``Texts`` for those of ``TEXT_TASKS``.
     identity : str
         Hash of everything above.
+    notes : tuple of str
+        What must be said of the set: events that could not be asked about, and why.
     """
 
     part: Literal["valid", "test"]
@@ -169,8 +228,9 @@ class RequestSet:
     pool: str
     unit: Literal["user", "pooled user", "user x item"]
     requests: Requests
-    answers: Answers | Labels
+    answers: Answers | Labels | Texts
     identity: str
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
