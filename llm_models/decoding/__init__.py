@@ -1,6 +1,7 @@
-"""From a decoder's probabilities to lists of items: a trie of id tokens, and constrained search in it."""
+"""From a decoder's probabilities to answers: constrained search in a trie of id tokens, and free text."""
 
-from llm_models.decoding.search import Stepper, search
+from llm_models.decoding.search import Stepper, exact, search
 from llm_models.decoding.trie import Trie
+from llm_models.decoding.writing import write
 
-__all__ = ["Stepper", "Trie", "search"]
+__all__ = ["Stepper", "Trie", "exact", "search", "write"]

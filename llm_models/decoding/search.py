@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 
     from llm_models.decoding.trie import Trie
 
-__all__ = ["Stepper", "search"]
+__all__ = ["Stepper", "exact", "search"]
+
+#: Log-probabilities of the same sequence may differ by this much between two batches (rounding).
+ROUNDING = 1e-2
 
 
 class Stepper(Protocol):
@@ -35,7 +39,13 @@ class Stepper(Protocol):
 
 
 def search(
-    step: Stepper, trie: Trie, remaining: NDArray[np.int32], *, beams: int, k: int
+    step: Stepper,
+    trie: Trie,
+    remaining: NDArray[np.int32],
+    *,
+    beams: int,
+    k: int,
+    floor: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Find the ``k`` most likely sequences of a trie for each request.
 
@@ -51,6 +61,8 @@ def search(
     beams : int
         How many unfinished sequences are kept after each token; at least ``k`` for a full list.
     k : int
+    floor : ndarray of float32, shape (requests,), optional
+        Sequences below it need not be found: beams that have fallen below are given up.
 
     Returns
     -------
@@ -70,6 +82,9 @@ def search(
     score = torch.zeros(requests, 1, device=device).masked_fill(~open_nodes[:, :1], -torch.inf)
     done = torch.full((requests, k), -1, dtype=torch.int64, device=device)
     done_score = torch.full((requests, k), -torch.inf, device=device)
+    given_up = torch.full((requests,), -torch.inf, device=device)
+    if floor is not None:
+        given_up = torch.from_numpy(floor).to(device)
     while True:
         start, count = first[node], first[node + 1] - first[node]
         offset = torch.arange(int(count.max()), device=device)
@@ -83,9 +98,30 @@ def search(
         done_score, best = torch.cat([done_score, reached.masked_fill(ends < 0, -torch.inf)], 1).topk(k)
         done = torch.cat([done, ends], 1).gather(1, best).masked_fill_(done_score == -torch.inf, -1)
         inner = reached.masked_fill(ends >= 0, -torch.inf)
-        score, kept = inner.topk(min(beams, inner.shape[1]))
         # A sum of log-probabilities only falls: what is below the last of a full list can never enter it.
-        if bool((score[:, 0] <= done_score[:, -1]).all()):
+        hopeless = inner <= torch.maximum(done_score[:, -1], given_up)[:, None]
+        width = min(beams, int((~hopeless).sum(1).max()))
+        if not width:
             return done.cpu().numpy(), done_score.cpu().numpy()
+        score, kept = inner.masked_fill_(hopeless, -torch.inf).topk(width)
         node = torch.where(score > -torch.inf, child.gather(1, kept), 0)
         log_probabilities = step(token[node].clamp_(min=0), kept // offset.numel())
+
+
+def exact(
+    start: Callable[[], Stepper], trie: Trie, remaining: NDArray[np.int32], *, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Find the ``k`` most likely sequences of each request, whatever the catalogue's size.
+
+    Beams find a list first. What has fallen below its end cannot enter the true list, and as the probabilities of the
+    prefixes of one length add up to 1 at most, no more than ``1 / p`` of them are above ``p``: far fewer than there are.
+
+    Parameters
+    ----------
+    start : callable
+        Makes a decoder at the start of the same prompts; it is called twice.
+    trie, remaining, k
+        As in :func:`search`, whose result this has.
+    """
+    _, scores = search(start(), trie, remaining, beams=k, k=k)
+    return search(start(), trie, remaining, beams=trie.nodes, k=k, floor=scores[:, -1] - ROUNDING)

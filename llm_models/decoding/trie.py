@@ -109,11 +109,28 @@ class Trie:
         steps = self.path[allowed]
         below = np.bincount(steps[steps >= 0], minlength=self.nodes)
         below[0] = allowed.sum()
-        counts = np.repeat(below[None].astype(np.int32), len(exclude), axis=0)
-        pairs = np.unique(np.stack([exclude.row_of, exclude.values]), axis=1)
-        pairs = pairs[:, allowed[pairs[1]]]
-        steps = self.path[pairs[1]]
-        rows = np.broadcast_to(pairs[0][:, None], steps.shape)
-        np.subtract.at(counts, (rows[steps >= 0], steps[steps >= 0]), 1)
-        counts[:, 0] -= np.bincount(pairs[0], minlength=len(exclude)).astype(np.int32)
+        barred = exclude.distinct()
+        return below.astype(np.int32) - self._below(barred.keep(allowed[barred.values]))
+
+    def remaining_among(self, candidates: Ragged, exclude: Ragged) -> NDArray[np.int32]:
+        """As :meth:`remaining`, where every request has candidates of its own.
+
+        Parameters
+        ----------
+        candidates, exclude : Ragged
+            Per request the entries that may be answered, and of these the ones that may not after all; repeats do no
+            harm.
+        """
+        drawn, barred = candidates.distinct(), exclude.distinct()
+        size = np.int64(max(len(self), 1))
+        out = np.isin(drawn.row_of * size + drawn.values, barred.row_of * size + barred.values)
+        return self._below(drawn.keep(~out))
+
+    def _below(self, entries: Ragged) -> NDArray[np.int32]:
+        """Count the given (distinct) entries below each node, the root included, shape (rows, nodes)."""
+        steps = self.path[entries.values]
+        inside = steps >= 0
+        place = (entries.row_of[:, None] * self.nodes + steps)[inside]
+        counts = np.bincount(place, minlength=len(entries) * self.nodes).astype(np.int32).reshape(-1, self.nodes)
+        counts[:, 0] = entries.lengths
         return counts

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.ragged import Ragged
-from llm_models.decoding import Trie, search
+from llm_models.decoding import Trie, exact, search
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -127,6 +127,60 @@ def test_with_beams_enough_the_answer_is_exact(network, depth: int) -> None:
         np.testing.assert_allclose(scores[request, : len(left)], full[request, expected], atol=1e-4)
         assert (entries[request, len(left) :] == -1).all()
         assert np.isneginf(scores[request, len(left) :]).all()
+
+
+@pytest.mark.parametrize(("depth", "k"), [(1, 3), (2, 1), (3, 10), (3, 200)])
+def test_exact_search_is_exhaustive_search(network, depth: int, k: int) -> None:
+    from llm_models.p5.network import TrieStepper
+
+    sequences = fixed_catalogue(300, depth, 20 + depth)
+    trie, ids = Trie.build(sequences), prompts(6, depth)
+    exclude = exclusions(6, len(trie), depth)
+    remaining = trie.remaining(np.ones(len(trie), bool), exclude)
+    with torch.inference_mode():
+        memory = network.encode(ids, torch.zeros_like(ids))
+        entries, scores = exact(lambda: TrieStepper(network, memory), trie, remaining, k=k)
+    expected, expected_scores = ours(network, ids, trie, exclude, beams=trie.width, k=k)
+    np.testing.assert_array_equal(entries, expected)
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
+
+
+def test_exact_search_looks_at_a_part_of_the_catalogue(network) -> None:
+    """At most 1 / p prefixes of a length can be as likely as p."""
+    from llm_models.p5.network import TrieStepper
+
+    sequences = fixed_catalogue(4000, 3, 7)
+    trie, ids = Trie.build(sequences), prompts(1, 7)
+    widths = []
+
+    class Counting(TrieStepper):
+        def __call__(self, tokens, parents):
+            widths.append(1 if tokens is None else tokens.shape[1])
+            return super().__call__(tokens, parents)
+
+    with torch.inference_mode():
+        memory = network.encode(ids, torch.zeros_like(ids))
+        exact(lambda: Counting(network, memory), trie, trie.remaining(np.ones(len(trie), bool), Ragged.empty(1)), k=5)
+    assert trie.width > 400
+    assert max(widths) < trie.width / 4
+
+
+def test_candidates_alone_are_scored(network) -> None:
+    sequences = fixed_catalogue(200, 3, 3)
+    trie, ids = Trie.build(sequences), prompts(4, 3)
+    generator = np.random.default_rng(3)
+    candidates = Ragged.from_lists([generator.choice(len(trie), 15, replace=False) for _ in range(4)])
+    from llm_models.p5.network import TrieStepper
+
+    remaining = trie.remaining_among(candidates, Ragged.empty(4))
+    with torch.inference_mode():
+        memory = network.encode(ids, torch.zeros_like(ids))
+        entries, scores = search(TrieStepper(network, memory), trie, remaining, beams=15, k=15)
+    full = likelihood(network, ids, sequences)
+    for request, drawn in enumerate(candidates):
+        expected = drawn[np.argsort(-full[request, drawn])]
+        np.testing.assert_array_equal(entries[request], expected)
+        np.testing.assert_allclose(scores[request], full[request, expected], atol=1e-4)
 
 
 def test_ids_of_different_lengths_are_exact_too(network) -> None:

@@ -57,6 +57,20 @@ def test_remaining_counts_what_may_be_answered_below_each_node(sequences: list[t
         np.testing.assert_array_equal(counts[request, 1:], expected[1:])
 
 
+@given(catalogues, st.data())
+@settings(max_examples=60, deadline=None)
+def test_remaining_among_candidates_is_remaining_without_the_others(sequences: list[tuple[int, ...]], data) -> None:
+    trie = Trie.build(sequences)
+    some = st.lists(st.integers(0, len(sequences) - 1), max_size=30)
+    candidates, barred = (data.draw(st.lists(some, min_size=3, max_size=3)) for _ in range(2))
+    counts = trie.remaining_among(Ragged.from_lists(candidates), Ragged.from_lists(barred))
+    everything = np.ones(len(trie), bool)
+    others = [
+        sorted(set(range(len(trie))) - set(drawn) | set(out)) for drawn, out in zip(candidates, barred, strict=True)
+    ]
+    np.testing.assert_array_equal(counts, trie.remaining(everything, Ragged.from_lists(others)))
+
+
 @pytest.mark.parametrize("sequences", [[], [()], [(1, 2), (1, 2)], [(1,), (1, 2)], [(1, 2), (3, 4), (1,)]])
 def test_ambiguous_sequences_are_refused(sequences: list[tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match="sequence"):
