@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench.errors import UsageError, nearest
+from bench.errors import ModelError, UsageError, nearest
 from bench.metrics import parse
 from bench.models import Budget, Settings, model_class
 from bench.runs.lock import Tuned, read_lock
@@ -91,6 +92,38 @@ class ModelEntry(BaseModel):
         except ValidationError as error:
             raise UsageError(f"model {self.name!r}: {_first(error)}") from error
 
+    def fitting(self) -> ModelEntry:
+        """The same without the settings that only ask: what its model is fitted, and tuned, with."""
+        asking = model_class(self.model).Settings.asking
+        return self.model_copy(update={"settings": {k: v for k, v in self.settings.items() if k not in asking}})
+
+    def variants(self, tasks: Collection[str]) -> tuple[ModelEntry, ...]:
+        """The rows that it stands for, all of one fit: itself, or what its model makes of it (``prompt: each``).
+
+        Raises
+        ------
+        UsageError
+            As :meth:`parsed_settings`.
+        ModelError
+            When the model expands an entry into variants that would be fitted apart.
+        """
+        model, settings = model_class(self.model), self.parsed_settings()
+        found = model.expand(settings, tasks)
+        if not found or any(one.fitting() != settings.fitting() for one in found.values()):
+            raise ModelError(
+                f"{self.name}: {model.__name__}.expand must give one variant or more, which differ only in settings "
+                f"that ask ({', '.join(sorted(settings.asking)) or 'it declares none'})"
+            )
+        if list(found) == [""]:
+            return (self,)
+        plain = settings.model_dump(mode="json")
+        entries = []
+        for name, variant in found.items():
+            changed = {k: v for k, v in variant.model_dump(mode="json").items() if v != plain[k]}
+            own = {"name": f"{self.name} {name}".strip(), "settings": {**self.settings, **changed}}
+            entries.append(self.model_copy(update=own))
+        return tuple(entries)
+
 
 class Suite(BaseModel):
     """A question: these models, on this data, under this protocol.
@@ -106,6 +139,9 @@ class Suite(BaseModel):
         by while they train; the table's own validation figures use all.
     refit : bool
         Whether a model, once chosen, learns again from training and validation events together.
+    allow_leaky_index : bool
+        Whether models are handed every user's full sequence, held-out events included, to number items by
+        (``Training.leak``): for the study of what that does, and said under every table.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -121,7 +157,15 @@ class Suite(BaseModel):
     seeds: tuple[int, ...] = (0,)
     validation_requests: int | None = Field(None, ge=1)
     refit: bool = False
+    allow_leaky_index: bool = False
     models: tuple[ModelEntry, ...] = Field(min_length=1)
+
+    @model_serializer(mode="wrap")
+    def _no_leak_leaves_no_trace(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        raw: dict[str, Any] = dump(self)
+        if not self.allow_leaky_index:
+            del raw["allow_leaky_index"]
+        return raw
 
     @field_validator("tasks")
     @classmethod
@@ -180,7 +224,7 @@ class Suite(BaseModel):
         ``tuned``: a lock file (``bench tune``); its settings take the place of the suite's.
 
         ``changes`` maps dotted keys to values: ``sasrec.hidden_size`` (a model's setting), ``sasrec.budget.patience``,
-        ``protocol.test_users``, ``split_seed``, ``validation_requests``, ``refit``.
+        ``protocol.test_users``, ``split_seed``, ``validation_requests``, ``refit``, ``allow_leaky_index``.
 
         Raises
         ------
@@ -238,7 +282,7 @@ def _lock(entries: list[dict[str, Any]], path: Path) -> dict[str, dict[str, Any]
     return locked
 
 
-_PLAIN = ("metrics", "primary", "refit", "split_seed", "tasks", "validation_requests")
+_PLAIN = ("allow_leaky_index", "metrics", "primary", "refit", "split_seed", "tasks", "validation_requests")
 
 
 def _change(raw: dict[str, Any], key: str, value: Any) -> None:

@@ -75,6 +75,13 @@ class Events:
             reviews=None if self.reviews is None else self.reviews.take(np.flatnonzero(mask)),
         )
 
+    def everything(self, users: NDArray[np.int32]) -> Ragged:
+        """Find all items that each of ``users`` (strictly increasing) met, held out or not, oldest first."""
+        wanted = np.zeros(len(self.users), bool)
+        wanted[users] = True
+        mask = wanted[self.user]
+        return Ragged.from_lengths(self.by_user(mask)[1], self.item[mask])
+
 
 def _by_hash(ids: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
     """Hashes of distinct ids, and the order that sorts the ids by them."""

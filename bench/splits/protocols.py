@@ -24,7 +24,9 @@ AnyProtocol = Annotated[
 ]
 
 
-def make_split(dataset: Dataset, protocol: Protocol, *, seed: int = 0, refit: bool = False) -> Split:
+def make_split(
+    dataset: Dataset, protocol: Protocol, *, seed: int = 0, refit: bool = False, leak: bool = False
+) -> Split:
     """Cut ``dataset`` as ``protocol`` says.
 
     Parameters
@@ -33,6 +35,8 @@ def make_split(dataset: Dataset, protocol: Protocol, *, seed: int = 0, refit: bo
         Decides ties in time and every draw (cold users and items, negatives, parts); apart from model seeds.
     refit : bool
         Learn from the validation events too; the held-out sets stay the same.
+    leak : bool
+        Hand the held-out events to the models as well (``Training.leak``). The sets and the identity stay the same.
 
     Raises
     ------
@@ -50,6 +54,7 @@ def make_split(dataset: Dataset, protocol: Protocol, *, seed: int = 0, refit: bo
         identity={"dataset": dataset.identity, "protocol": cutting, **others},
         notes=(*dataset.notes, *dataset.warnings),
         refit=refit,
+        leak=leak,
     )
     if "test" not in {held.part for held in split.held_out} | {held.part for held in split.pairs}:
         raise DataError(

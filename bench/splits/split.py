@@ -149,6 +149,7 @@ def finish(
     identity: object,
     notes: tuple[str, ...],
     refit: bool = False,
+    leak: bool = False,
 ) -> Split:
     """Assemble a split; sets without a single event are left out.
 
@@ -158,6 +159,8 @@ def finish(
         What is hashed, JSON-serialisable.
     refit : bool
         Whether the validation events are learned from too.
+    leak : bool
+        Whether training carries the full sequences of its users, held-out events included.
     """
     pairs = [cut.training_pairs] if cut.training_pairs is not None else []
     if refit and pairs:
@@ -168,6 +171,8 @@ def finish(
         # Items that only a pair holds are learned from too.
         known = np.union1d(training.item, labelled.item)
         training = replace(training, pairs=labelled, items=cut.events.items[known])
+    if leak:
+        training = replace(training, leak=cut.events.everything(training.user))
     return Split(
         dataset=dataset,
         protocol=protocol,

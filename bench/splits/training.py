@@ -98,6 +98,9 @@ class Training:
     pairs : Pairs or None
         Labelled pairs to learn from, where the protocol makes them (clicks with declared negatives; the ratings of
         P5's own split); ``None``: the events themselves with their ``rating``.
+    leak : Ragged or None
+        Each user's events in time order, *held-out ones included*, row by row as ``sequences``: what P5's own numbering
+        of items was made from. Only where a suite asks for it (``allow_leaky_index: true``), else ``None``.
     """
 
     user: NDArray[np.int32]
@@ -107,6 +110,7 @@ class Training:
     items: pl.DataFrame
     reviews: Reviews | None = None
     pairs: Pairs | None = None
+    leak: Ragged | None = None
 
     @property
     def item(self) -> NDArray[np.int32]:
