@@ -162,8 +162,8 @@ _VALUES: dict[str, Callable[[Floats, Floats, NDArray[np.bool_]], Floats]] = {
 }
 
 PAIR_METRICS = (
-    PairMetric("RMSE", ("rating",), higher_is_better=False),
-    PairMetric("MAE", ("rating",), higher_is_better=False),
+    PairMetric("RMSE", ("rating", "preference"), higher_is_better=False),
+    PairMetric("MAE", ("rating", "preference"), higher_is_better=False),
     PairMetric("AUC", ("click",), higher_is_better=True),
     PairMetric("LogLoss", ("click",), higher_is_better=False),
 )

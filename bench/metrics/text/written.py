@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from bench.data.hashing import digest_frame
 from bench.errors import DataError
 
-__all__ = ["Written"]
+__all__ = ["Written", "has_features"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +62,19 @@ class Written:
 
     @classmethod
     def of(cls, measurements: pl.DataFrame) -> Self:
-        """Read what :meth:`columns` stored; without any feature there is none."""
+        """Read what :meth:`columns` stored."""
         feature = measurements["feature"] if has_features(measurements) else None
         return cls(measurements["actual"], measurements["written"], feature)
 
     @classmethod
     def concatenate(cls, blocks: Iterable[Written]) -> Self:
-        """Join blocks of consecutive requests, all with features or all without."""
+        """Join blocks of consecutive requests, all with features or all without.
+
+        Raises
+        ------
+        DataError
+            Some have features and some have none.
+        """
         parts = list(blocks)
         features = [part.feature for part in parts if part.feature is not None]
         if features and len(features) < len(parts):
@@ -79,11 +86,20 @@ class Written:
         )
 
     @cached_property
-    def texts(self) -> list[str]:
+    def texts(self) -> pl.Series:
         """What the model wrote; an unanswered request is an empty text."""
-        return self.written.fill_null("").to_list()
+        return self.written.cast(pl.String).fill_null("")
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        """What the user wrote with what the model wrote."""
+        return zip(self.actual, self.texts, strict=True)
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for equal pairs of texts."""
+        return digest_frame(pl.DataFrame({"actual": self.actual, "written": self.texts}))
 
 
 def has_features(measurements: pl.DataFrame) -> bool:
-    """Whether stored measurements say what the user's text is about."""
+    """Whether stored measurements say what the users' texts are about."""
     return "feature" in measurements.columns and measurements["feature"].null_count() < measurements.height
