@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from bench.errors import MissingInputError
+from llm_models.indexing.ids import IdIndex
 
-__all__ = ["WordTokenizer", "load_tokenizer", "train_tokenizer"]
+__all__ = ["WordTokenizer", "add_pieces", "load_tokenizer", "pieces", "train_tokenizer"]
 
 PAD, END, UNKNOWN = 0, 1, 2
+#: Words whose pieces are kept at hand (some 50 MiB).
+KNOWN_WORDS = 200_000
+#: Longer sentences are dropped by SentencePiece.
+SENTENCE_BYTES = 4_000
 
 
 class WordTokenizer:
@@ -33,7 +38,7 @@ class WordTokenizer:
 
         self.model = model
         self._processor = SentencePieceProcessor(model_proto=model)
-        self._known: dict[str, list[int]] = {}
+        self._known = _Table(self._processor.encode)
 
     def __len__(self) -> int:
         return self._processor.get_piece_size()
@@ -45,10 +50,12 @@ class WordTokenizer:
 
     def word(self, word: str) -> list[int]:
         """Pieces of one word, as ids."""
-        pieces = self._known.get(word)
-        if pieces is None:
-            pieces = self._known[word] = self._processor.encode(word)
-        return pieces
+        return self._known[word]
+
+    def split(self, text: str) -> list[list[int]]:
+        """Pieces of each word of a text, as ids."""
+        known = self._known
+        return [known[word] for word in text.split()]
 
     def encode(self, text: str) -> tuple[list[int], list[int]]:
         """Split a text.
@@ -62,8 +69,7 @@ class WordTokenizer:
         """
         ids: list[int] = []
         words: list[int] = []
-        for number, word in enumerate(text.split(), start=1):
-            pieces = self.word(word)
+        for number, pieces in enumerate(self.split(text), start=1):
             ids += pieces
             words += [number] * len(pieces)
         return [*ids, END], [*words, 0]
@@ -73,31 +79,64 @@ class WordTokenizer:
         return [self._processor.id_to_piece(i) for i in ids]
 
 
-def train_tokenizer(texts: Iterable[str], *, digits: int, size: int) -> WordTokenizer:
+class _Table(dict[str, list[int]]):
+    """Pieces of words; a word not met before is split, and the table begins anew where it grows too large."""
+
+    def __init__(self, split: Callable[[str], list[int]]) -> None:
+        super().__init__()
+        self._split = split
+
+    def __missing__(self, word: str) -> list[int]:
+        if len(self) >= KNOWN_WORDS:
+            self.clear()
+        pieces = self[word] = self._split(word)
+        return pieces
+
+
+def pieces(index: IdIndex) -> list[str]:
+    """Pieces that a tokenizer must keep whole so that a word of the index splits into its levels.
+
+    Returns
+    -------
+    list of str
+        As SentencePiece writes them, the mark of a new word included (``"▁a_12"``); empty for ids made of digits.
+    """
+    return list(index.symbols)
+
+
+def train_tokenizer(
+    texts: Iterable[str], *, digits: int, size: int, symbols: Sequence[str] = (), coverage: float = 1.0
+) -> WordTokenizer:
     """Train a SentencePiece model in which numbers always split into groups of ``digits`` digits.
+
+    All of printable ASCII can be spelled, so an id is never unknown.
 
     Parameters
     ----------
     texts : iterable of str
-        What training shows.
+        What training shows; of a long one the first 4,000 bytes are read.
     digits : int
         Every group of so many digits is a piece, alone and at the start of a word.
     size : int
-        At most so many pieces.
+        At most so many pieces, ``symbols`` not counted.
+    symbols : sequence of str
+        Further pieces that are never split, see :func:`pieces`.
+    coverage : float
+        Share of the characters of the texts that can be spelled; the rarest are unknown.
     """
     from sentencepiece import SentencePieceTrainer
 
     groups = [f"{n:0{digits}d}" for n in range(10**digits)]
     written = io.BytesIO()
     SentencePieceTrainer.train(
-        sentence_iterator=iter(texts),
+        sentence_iterator=(text.encode()[:SENTENCE_BYTES].decode(errors="ignore") for text in texts),
         model_writer=written,
         model_type="bpe",
-        vocab_size=size,
+        vocab_size=size + len(symbols),
         hard_vocab_limit=False,
-        user_defined_symbols=["▁user_", *(f"▁{group}" for group in groups), *groups],
-        required_chars="abcdefghijklmnopqrstuvwxyz0123456789",
-        character_coverage=1.0,
+        user_defined_symbols=["▁user_", *(f"▁{group}" for group in groups), *groups, *symbols],
+        required_chars="".join(map(chr, range(ord("!"), ord("~") + 1))),
+        character_coverage=coverage,
         normalization_rule_name="identity",
         pad_id=PAD,
         eos_id=END,
@@ -107,6 +146,18 @@ def train_tokenizer(texts: Iterable[str], *, digits: int, size: int) -> WordToke
         minloglevel=2,
     )
     return WordTokenizer(written.getvalue())
+
+
+def add_pieces(tokenizer: WordTokenizer, symbols: Sequence[str]) -> WordTokenizer:
+    """Give a tokenizer further pieces, behind its own, that are never split; those it has already stay as they are."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.model)
+    known = {piece.piece for piece in model.pieces}
+    for symbol in symbols:
+        if symbol not in known:
+            model.pieces.add(piece=symbol, score=0.0, type=model.SentencePiece.USER_DEFINED)
+    return WordTokenizer(model.SerializeToString())
 
 
 def load_tokenizer(where: str) -> WordTokenizer:
