@@ -1,24 +1,26 @@
-"""Loading prompt templates, with errors that say where the file is wrong."""
+"""Prompt templates, and the collections they come in."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import string
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import Literal
 
-import yaml
+from bench.errors import UsageError, nearest
+from llm_models.prompts.families import ALWAYS, FAMILIES, FIELDS, FOLLOWS
 
-from bench.errors import UsageError
+__all__ = ["VERSION", "Group", "PromptCollection", "Template", "fields_of", "make_collection", "words"]
 
-__all__ = ["PromptCollection", "Template", "load_prompts"]
+#: The version of the files; part of every digest.
+VERSION = 1
 
-#: What an input may show and must show, by family; a target is always the item asked for.
-ALLOWED = {"sequential": frozenset({"user", "history"}), "direct": frozenset({"user"})}
-REQUIRED = {"sequential": frozenset({"history"}), "direct": frozenset({"user"})}
+#: ``seen`` is trained on, ``held-out`` is the family's one template that is not; the others are paraphrases of seen
+#: templates, by what they change: words, structure or register.
+Group = Literal["seen", "held-out", "word", "structure", "register"]
 
 
 @dataclass(frozen=True)
@@ -29,128 +31,195 @@ class Template:
     ----------
     id : str
         Unique in its collection.
+    family : str
     input, target : str
-        Text with ``{user}``, ``{history}`` (input) and ``{target}`` (target).
+        Text with fields in braces (:data:`llm_models.prompts.FIELDS`).
+    group : str
+    of : str or None
+        Id of the seen template that a paraphrase varies.
+    extra : bool
+        Whether it is trained on in addition to the original's templates.
     """
 
     id: str
+    family: str
     input: str
     target: str
+    group: Group
+    of: str | None = None
+    extra: bool = False
 
-    @property
-    def names_user(self) -> bool:
-        """Whether the input holds the user's id."""
-        return "user" in _fields(self.input)
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Names of the input's fields."""
+        return fields_of(self.input)
 
-    def render(self, *, user: str = "", history: str = "") -> str:
-        """Fill in the input."""
-        return self.input.format(user=user, history=history)
+    @cached_property
+    def target_fields(self) -> frozenset[str]:
+        """Names of the target's fields."""
+        return fields_of(self.target)
+
+    def render(self, **fields: str) -> str:
+        """Fill in the input; fields it does not show are ignored.
+
+        Raises
+        ------
+        UsageError
+            When a field is not given.
+        """
+        return self._fill(self.input, fields)
+
+    def render_target(self, **fields: str) -> str:
+        """Fill in the target, like :meth:`render`."""
+        return self._fill(self.target, fields)
+
+    def _fill(self, text: str, fields: Mapping[str, str]) -> str:
+        try:
+            return text.format_map(fields)
+        except KeyError as error:
+            raise UsageError(f"prompt {self.id!r} shows {{{error.args[0]}}}, which was not given") from error
 
 
 @dataclass(frozen=True)
 class PromptCollection:
-    """All templates of a model.
+    """The templates of all families.
 
     Attributes
     ----------
-    seen : dict of str to tuple of Template
-        By family, the templates trained on; the first answers by default.
-    unseen : dict of str to Template
-        By family, the one held out.
+    name : str
+        That of the file, without folder and ending.
+    templates : tuple of Template
+        Family by family; in a family the seen ones first, then the held-out one, then the paraphrases.
     digest : str
-        Hash of the content (comments and layout of the file do not matter).
+        Hash of the content; comments, layout and name of the file do not matter.
     """
 
-    seen: dict[str, tuple[Template, ...]]
-    unseen: dict[str, Template]
+    name: str
+    templates: tuple[Template, ...]
     digest: str
 
-    def answering(self, family: str, which: str) -> Template:
-        """Return the template that asks at inference: ``which`` is ``"seen"`` or ``"unseen"``."""
-        return self.unseen[family] if which == "unseen" else self.seen[family][0]
-
     @property
-    def nameless(self) -> Template:
-        """The first sequential template seen in training that names no user: it serves users never seen."""
-        return next(template for template in self.seen["sequential"] if not template.names_user)
+    def families(self) -> tuple[str, ...]:
+        """Families with templates, in the order of :data:`llm_models.prompts.FAMILIES`."""
+        return tuple(family for family in FAMILIES if any(t.family == family for t in self.templates))
+
+    def seen(self, family: str) -> tuple[Template, ...]:
+        """Return the templates to train on; none where the collection lacks the family."""
+        return tuple(t for t in self.templates if t.family == family and t.group == "seen")
+
+    def held_out(self, family: str) -> Template:
+        """Return the family's template that is never trained on.
+
+        Raises
+        ------
+        UsageError
+            When the collection holds none out.
+        """
+        for template in self.templates:
+            if template.family == family and template.group == "held-out":
+                return template
+        raise UsageError(
+            f"the prompts {self.name!r} hold no template of the family {family!r} out: give one as `held_out`, "
+            "or ask with a seen one"
+        )
+
+    def paraphrases(self, family: str) -> tuple[Template, ...]:
+        """Return the paraphrases of the family's seen templates, never trained on either."""
+        return tuple(t for t in self.templates if t.family == family and t.of is not None)
+
+    def template(self, name: str) -> Template:
+        """Find a template by its id.
+
+        Raises
+        ------
+        UsageError
+            When there is none; names the nearest.
+        """
+        for template in self.templates:
+            if template.id == name:
+                return template
+        raise nearest(f"prompt of {self.name!r}", name, [t.id for t in self.templates])
+
+    def without_extra(self) -> PromptCollection:
+        """Leave out the templates that the original has no counterpart of, and paraphrases of them.
+
+        A family all of whose seen templates are extra is gone.
+        """
+        extra = {t.id for t in self.templates if t.extra}
+        kept = {t.family for t in self.templates if t.group == "seen" and not t.extra}
+        return make_collection(
+            self.name,
+            [t for t in self.templates if t.family in kept and t.id not in extra and t.of not in extra],
+        )
+
+    def usable(self, available: Iterable[str]) -> PromptCollection:
+        """Keep the templates that can be filled in.
+
+        Parameters
+        ----------
+        available : iterable of str
+            Fields of inputs and targets that the data has. Those of
+            :data:`llm_models.prompts.families.ALWAYS` go without saying, ``like`` follows from ``star`` and
+            ``history_titles`` from ``title``.
+
+        Returns
+        -------
+        PromptCollection
+            A family that loses all its seen templates is gone; :meth:`missing` says why.
+        """
+        have = ALWAYS.union(available)
+        gone = self.missing(have)
+        return make_collection(
+            self.name, [t for t in self.templates if t.family not in gone and not _source_fields(t) - have]
+        )
+
+    def missing(self, available: Iterable[str]) -> dict[str, str]:
+        """Say of each family that :meth:`usable` drops, in a sentence, what the data lacks for it."""
+        have = ALWAYS.union(available)
+        gone = {}
+        for family in self.families:
+            lacks = [_source_fields(template) - have for template in self.seen(family)]
+            if all(lacks):
+                common = frozenset.intersection(*lacks)
+                fields = [f"{{{name}}} ({FIELDS[name]})" for name in sorted(common or frozenset().union(*lacks))]
+                how = "all of them need" if common else "each of them needs one or more of"
+                gone[family] = (
+                    f"the {family} prompts of {self.name!r} cannot be filled in: {how} {' and '.join(fields)}, "
+                    "which the data does not have"
+                )
+        return gone
 
 
-@cache
-def load_prompts(path: Path) -> PromptCollection:
-    """Read a collection.
+def make_collection(name: str, templates: Iterable[Template]) -> PromptCollection:
+    """Make a collection of checked templates, and its digest."""
+    templates = tuple(templates)
+    content = [[t.id, t.family, t.input, t.target, t.group, t.of, t.extra] for t in templates]
+    digest = hashlib.sha256(json.dumps([VERSION, content]).encode()).hexdigest()
+    return PromptCollection(name, templates, digest)
+
+
+def words(template: Template) -> frozenset[str]:
+    """Words of the input that every request shares: what stands between spaces or fields, marks included."""
+    return frozenset(word for text, *_ in string.Formatter().parse(template.input) for word in text.split())
+
+
+def fields_of(text: str) -> frozenset[str]:
+    """Names of the fields in a format string.
 
     Raises
     ------
-    UsageError
-        For anything wrong in the file; the message names the file, the line and the template.
+    ValueError
+        When braces do not match, or a field is formatted (``{star:.1f}``, ``{user!r}``).
     """
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {error}") from error
-    top = _mapping(path, root, "the file", {"version", "families"})
-    families = _mapping(path, top["families"], "families", set(ALLOWED))
-    seen: dict[str, tuple[Template, ...]] = {}
-    unseen: dict[str, Template] = {}
-    ids: set[str] = set()
-    for family in ALLOWED:
-        parts = _mapping(path, families[family], f"family {family!r}", {"seen", "unseen"})
-        if not isinstance(parts["seen"], yaml.SequenceNode) or not parts["seen"].value:
-            raise _error(path, parts["seen"], f"family {family!r}: 'seen' must be a list of templates")
-        seen[family] = tuple(_template(path, node, family, ids) for node in parts["seen"].value)
-        unseen[family] = _template(path, parts["unseen"], family, ids)
-    if all(template.names_user for template in seen["sequential"]):
-        raise _error(path, families["sequential"], "family 'sequential': no seen template without {user}")
-    content = {f: [[vars(t) for t in seen[f]], vars(unseen[f])] for f in ALLOWED}
-    version = top["version"].value
-    digest = hashlib.sha256(json.dumps([version, content], sort_keys=True).encode()).hexdigest()
-    return PromptCollection(seen, unseen, digest)
+    names = set()
+    for _, name, format_spec, conversion in string.Formatter().parse(text):
+        if name is not None:
+            if format_spec or conversion:
+                raise ValueError(f"the field {{{name}}} must stand alone in its braces")
+            names.add(name)
+    return frozenset(names)
 
 
-def _template(path: Path, node: yaml.Node, family: str, ids: set[str]) -> Template:
-    parts = _mapping(path, node, "a template", {"id", "input", "target"})
-    for name, value in parts.items():
-        if not isinstance(value, yaml.ScalarNode):
-            raise _error(path, value, f"template: {name!r} must be text")
-    template = Template(**{name: value.value for name, value in parts.items()})
-    if template.id in ids:
-        raise _error(path, parts["id"], f"template {template.id!r} occurs twice")
-    ids.add(template.id)
-    _check_fields(path, parts["input"], template.id, ALLOWED[family], REQUIRED[family])
-    _check_fields(path, parts["target"], template.id, frozenset({"target"}), frozenset({"target"}))
-    return template
-
-
-def _check_fields(path: Path, node: yaml.Node, name: str, allowed: frozenset[str], required: frozenset[str]) -> None:
-    try:
-        fields = _fields(node.value)
-    except ValueError as error:
-        raise _error(path, node, f"template {name!r}: {error}") from error
-    for field in sorted(fields - allowed):
-        known = ", ".join(f"{{{f}}}" for f in sorted(allowed))
-        raise _error(path, node, f"template {name!r}: unknown field {{{field}}}, known here: {known}")
-    for field in sorted(required - fields):
-        raise _error(path, node, f"template {name!r}: the field {{{field}}} is missing")
-
-
-def _fields(text: str) -> frozenset[str]:
-    """Names of the fields in a format string."""
-    return frozenset(field for _, field, _, _ in string.Formatter().parse(text) if field is not None)
-
-
-def _mapping(path: Path, node: yaml.Node | None, what: str, keys: set[str]) -> dict[str, Any]:
-    """Return the value nodes of a mapping that must hold exactly ``keys``."""
-    if not isinstance(node, yaml.MappingNode):
-        raise _error(path, node, f"{what} must be a mapping with {', '.join(sorted(keys))}")
-    found = {key.value: value for key, value in node.value}
-    for key, _ in node.value:
-        if key.value not in keys:
-            raise _error(path, key, f"{what}: unknown key {key.value!r}, known: {', '.join(sorted(keys))}")
-    for name in sorted(keys - set(found)):
-        raise _error(path, node, f"{what}: {name!r} is missing")
-    return found
-
-
-def _error(path: Path, node: yaml.Node | None, what: str) -> UsageError:
-    line = 1 if node is None else node.start_mark.line + 1
-    return UsageError(f"{path}, line {line}: {what}")
+def _source_fields(template: Template) -> frozenset[str]:
+    """Fields that data must have for the input and the target."""
+    return frozenset(FOLLOWS.get(name, name) for name in template.fields | template.target_fields)
