@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def train_tokenizer(
 ) -> WordTokenizer:
     """Train a SentencePiece model in which numbers always split into groups of ``digits`` digits.
 
-    All of printable ASCII can be spelled, so an id is never unknown.
+    Letters, digits and the underscore can always be spelled, so an id is never unknown.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def train_tokenizer(
         vocab_size=size + len(symbols),
         hard_vocab_limit=False,
         user_defined_symbols=["▁user_", *(f"▁{group}" for group in groups), *groups, *symbols],
-        required_chars="".join(map(chr, range(ord("!"), ord("~") + 1))),
+        required_chars="abcdefghijklmnopqrstuvwxyz0123456789_",
         character_coverage=coverage,
         normalization_rule_name="identity",
         pad_id=PAD,
