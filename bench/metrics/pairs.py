@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -71,12 +71,15 @@ class PairMetric:
     higher_is_better : bool
     k : int
         No list is looked at.
+    descriptive : bool
+        Whether it has no interval.
     """
 
     name: str
     tasks: tuple[str, ...]
     higher_is_better: bool
     k: int = 0
+    descriptive: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return self.name

@@ -8,7 +8,7 @@ all orders of the tied candidates instead.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -49,12 +49,15 @@ class RankMetric:
     tasks : tuple of str
         What it measures.
     higher_is_better : bool
+    descriptive : bool
+        Whether it has no interval.
     """
 
     name: str
     k: int
     tasks: tuple[str, ...] = ("sequential", "direct")
     higher_is_better: bool = True
+    descriptive: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return f"{self.name}@{self.k}"

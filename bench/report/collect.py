@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -122,6 +123,9 @@ def _intervals(
     }
     entries = {name: values[model][metric] for (model, metric), name in names.items()}
     drawn = intervals(entries, units, replicates=REPLICATES, level=LEVEL)
+    for (_, metric), name in names.items():
+        if parse(metric).descriptive:
+            drawn[name] = replace(drawn[name], low=np.nan, high=np.nan, standard_error=np.nan)
     return {model: {metric: drawn[names[model, metric]] for metric in of_model} for model, of_model in values.items()}
 
 

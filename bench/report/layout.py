@@ -26,7 +26,7 @@ def shown_metrics(metrics: Sequence[str]) -> list[str]:
     return [
         metric
         for metric, measure in parsed.items()
-        if measure.name == "HR" or (measure.k > 1 and (measure.name != "MRR" or measure.k == deepest))
+        if measure.k == 0 or measure.name == "HR" or (measure.k > 1 and (measure.name != "MRR" or measure.k == deepest))
     ]
 
 

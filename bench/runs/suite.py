@@ -178,7 +178,8 @@ class Suite(BaseModel):
     @model_validator(mode="after")
     def _coherent(self) -> Suite:
         for metric in (*self.metrics, *self._primaries):
-            parse(metric)
+            if parse(metric).descriptive and metric in self._primaries:
+                raise ValueError(f"primary {metric!r} has no interval, so nothing can be tested by it; choose another")
         for task in self.tasks:
             if not any(task in parse(metric).tasks for metric in self._primaries):
                 raise ValueError(f"primary names no metric of the task {task!r}")

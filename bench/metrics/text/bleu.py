@@ -16,8 +16,9 @@ The brackets have mean 0, so that the mean of the values *is* the corpus metric,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +26,14 @@ from numpy.typing import NDArray
 from bench.metrics.text.kept import load, once
 from bench.metrics.text.written import Written
 
-__all__ = ["BLEUS", "ORIGINAL_BLEUS", "bleu", "ngrams", "original_bleu"]
+__all__ = ["BLEUS", "ORIGINAL_BLEUS", "ngrams", "tokeniser"]
 
 Floats = NDArray[np.float64]
 
 ORDER = 4
 
 
-def bleu(order: int, written: Written) -> Floats:
+def _bleu(order: int, written: Written) -> Floats:
     """BLEU as sacrebleu has it by default: case-sensitive, its tokens ``13a``, smoothing ``exp``.
 
     That smoothing touches an order only where not a single n-gram of the corpus matches; such an order is taken as
@@ -45,7 +46,7 @@ def bleu(order: int, written: Written) -> Floats:
     """
     counted = once("sacrebleu", written, _counted_by_sacrebleu)
     length, actual, matched, total = _of_order(counted, order)
-    corpus = load("sacrebleu.metrics", f"BLEU-{order}").BLEU.compute_bleu(
+    corpus = _sacrebleu().compute_bleu(
         [int(number) for number in matched.sum(axis=0)],
         [int(number) for number in total.sum(axis=0)],
         int(length.sum()),
@@ -56,7 +57,7 @@ def bleu(order: int, written: Written) -> Floats:
     return _linearised(corpus.score, length, actual, matched, total)
 
 
-def original_bleu(order: int, written: Written) -> Floats:
+def _original_bleu(order: int, written: Written) -> Floats:
     """BLEU as P5 has it, that of the TF-NMT tutorial: tokens between white space, no smoothing; in percent."""
     length, actual, matched, total = _of_order(once("whitespace bleu", written, _counted), order)
     reached = matched.sum(axis=0)
@@ -72,10 +73,22 @@ def ngrams(tokens: Sequence[str], order: int) -> list[tuple[str, ...]]:
     return [tuple(tokens[start : start + order]) for start in range(len(tokens) - order + 1)]
 
 
+def tokeniser() -> Callable[[str], list[str]]:
+    """What cuts a text into the tokens that sacrebleu calls ``13a``."""
+    cut = _sacrebleu().tokenizer
+    return lambda text: cut(text.rstrip()).split()
+
+
+@cache
+def _sacrebleu() -> Any:
+    """BLEU with the defaults; one for all, since it remembers the tokens of the texts it has seen."""
+    # The effective order changes the score of a row, which nobody reads; without it sacrebleu warns about rows.
+    return load("sacrebleu.metrics", "BLEU, METEOR and DISTINCT").BLEU(effective_order=True)
+
+
 def _counted_by_sacrebleu(written: Written) -> Floats:
     """Tokens written and actual, then matches and totals by order; shape (requests, 2 + 2 ORDER)."""
-    # The effective order changes a row's score, which nobody reads, and keeps sacrebleu from warning about it.
-    metric = load("sacrebleu.metrics", "BLEU").BLEU(effective_order=True)
+    metric = _sacrebleu()
     scores = (metric.sentence_score(text, [actual]) for actual, text in written.pairs())
     rows = [[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores]
     return np.array(rows, np.float64).reshape(-1, 2 + 2 * ORDER)
@@ -115,5 +128,5 @@ def _relative(counts: Floats) -> Floats:
     return np.where(mean > 0, counts / np.where(mean > 0, mean, 1) - 1, 0.0)
 
 
-BLEUS = {f"BLEU-{order}": partial(bleu, order) for order in (1, 2, 4)}
-ORIGINAL_BLEUS = {f"P5-BLEU-{order}": partial(original_bleu, order) for order in (1, 2, 4)}
+BLEUS = {f"BLEU-{order}": partial(_bleu, order) for order in (1, 2, 4)}
+ORIGINAL_BLEUS = {f"P5-BLEU-{order}": partial(_original_bleu, order) for order in (1, 2, 4)}

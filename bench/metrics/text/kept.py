@@ -32,8 +32,8 @@ def once(name: str, written: Written, compute: Callable[[Written], NDArray[np.fl
     return found
 
 
-def load(module: str, metric: str) -> Any:
-    """Import a module that ``metric`` needs.
+def load(module: str, wanted_by: str) -> Any:
+    """Import a module of the ``text`` extra.
 
     Raises
     ------
@@ -43,7 +43,6 @@ def load(module: str, metric: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.split(".")[0]
         raise MissingInputError(
-            f"{metric} needs {package}, which cannot be imported ({error}): pip install 'llm-rec-bench[text]'"
+            f"{wanted_by}: {module.split('.')[0]} cannot be imported ({error}): pip install 'llm-rec-bench[text]'"
         ) from error

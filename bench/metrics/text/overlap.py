@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import MissingInputError
-from bench.metrics.text.bleu import ngrams
+from bench.metrics.text.bleu import ngrams, tokeniser
 from bench.metrics.text.kept import load, once
 from bench.metrics.text.written import Written
 
@@ -87,19 +87,13 @@ def _meteor(name: str, written: Written) -> Floats:
 
     def compute(written: Written) -> Floats:
         score = load("nltk.translate.meteor_score", name).single_meteor_score
-        split = tokeniser(name)
+        split = tokeniser()
         pairs = ((split(actual), split(text)) for actual, text in written.pairs())
         stemmer = _Stemmer()
         values = [score(actual, text, stemmer=stemmer, wordnet=wordnet) for actual, text in pairs]
         return 100 * np.array(values, np.float64)
 
     return once(name, written, compute)
-
-
-def tokeniser(metric: str) -> Callable[[str], list[str]]:
-    """Cut a text into the tokens that sacrebleu calls ``13a``."""
-    cut = load("sacrebleu.tokenizers.tokenizer_13a", metric).Tokenizer13a()
-    return lambda text: cut(text).split()
 
 
 def _wordnet() -> Any:

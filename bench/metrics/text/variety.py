@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics.text.bleu import ngrams
-from bench.metrics.text.overlap import tokeniser
+from bench.metrics.text.bleu import ngrams, tokeniser
+from bench.metrics.text.kept import once
 from bench.metrics.text.written import Written
 
 __all__ = ["VARIETIES"]
@@ -18,9 +18,14 @@ Floats = NDArray[np.float64]
 
 def _distinct(order: int, written: Written) -> Floats:
     """Distinct n-grams among all n-grams written (Li et al. 2016), 0 to 1; tokens are BLEU's, case-sensitive."""
-    split = tokeniser(f"DISTINCT-{order}")
-    found = [ngram for text in written.texts for ngram in ngrams(split(text), order)]
-    return np.full(len(written.texts), len(set(found)) / max(len(found), 1))
+    return np.full(len(written.texts), once("distinct", written, _both_distinct)[order - 1])
+
+
+def _both_distinct(written: Written) -> Floats:
+    split = tokeniser()
+    tokens = [split(text) for text in written.texts]
+    found = [[ngram for row in tokens for ngram in ngrams(row, order)] for order in (1, 2)]
+    return np.array([len(set(one)) / max(len(one), 1) for one in found])
 
 
 def _unique(written: Written, *, empty_counts: bool) -> Floats:
