@@ -1,6 +1,7 @@
 """What a model is asked and what only the scorer knows."""
 
-from bench.tasks.build import TASKS, request_sets
+from bench.tasks.build import TASKS, possible_sets, request_sets
+from bench.tasks.pairs import NothingToAsk
 from bench.tasks.requests import (
     LABEL_TASKS,
     TEXT_TASKS,
@@ -21,10 +22,12 @@ __all__ = [
     "Answers",
     "Catalogue",
     "Labels",
+    "NothingToAsk",
     "RankedLists",
     "RequestSet",
     "Requests",
     "TaskName",
     "Texts",
+    "possible_sets",
     "request_sets",
 ]

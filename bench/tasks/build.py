@@ -5,34 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from bench.data.hashing import digest
-from bench.errors import DataError, UsageError, nearest
-from bench.splits.split import HeldOut, HeldOutPairs, Split
+from bench.errors import DataError, nearest
+from bench.splits.split import HeldOut, Split
+from bench.tasks.pairs import TASKS, NothingToAsk, about_items, labelled, text_of
 from bench.tasks.requests import Answers, Catalogue, Labels, Requests, RequestSet, TaskName
+from bench.tasks.reviews import ReviewSets
 
-__all__ = ["TASKS", "request_sets"]
-
-TASKS: dict[TaskName, str] = {
-    "sequential": "1",
-    "direct": "1",
-    "rating": "1",
-    "click": "1",
-}
-"""Tasks with the version of what they show; raised whenever the same split would give other requests."""
-
-_REMEDIES: dict[TaskName, str] = {
-    "rating": (
-        "ratings are held out by leave-one-out, temporal (without clicks) and random-reviews, of data whose every "
-        "event has stars"
-    ),
-    "click": (
-        "clicks are held out by the temporal protocol with clicks: {at_least: 4} (data with ratings) or "
-        "clicks: {negatives: 4} (data without)"
-    ),
-}
+__all__ = ["TASKS", "possible_sets", "request_sets"]
 
 
 def request_sets(split: Split, tasks: Sequence[str]) -> list[RequestSet]:
@@ -40,28 +22,53 @@ def request_sets(split: Split, tasks: Sequence[str]) -> list[RequestSet]:
 
     ``sequential`` shows the user and the history; ``direct`` only the user, so it asks about training users alone, and
     once where sets differ only in how much history they show. Sampled candidates are ranked by ``direct`` alone.
-    ``rating`` and ``click`` show the user, the history and one item.
+    All other tasks show the user, the history, one item and, as ``Requests`` says, some of what the user wrote.
 
     Raises
     ------
+    NothingToAsk
+        For a task that the split holds nothing out for.
     UsageError
-        For an unknown task, or one that the split holds nothing out for.
+        For an unknown task.
     DataError
         When a set of the split breaks its own rules (an answer that is masked, or not drawn exactly once).
     """
-    sets = []
+    reviews = ReviewSets(split)
+    return [asked for task in tasks for asked in _sets(split, task, reviews)]
+
+
+def possible_sets(split: Split, tasks: Sequence[str]) -> tuple[list[RequestSet], dict[str, str]]:
+    """As :func:`request_sets`, but leave out the tasks that the split cannot ask, and say of each why.
+
+    Raises
+    ------
+    NothingToAsk
+        When none of the tasks can be asked.
+    UsageError, DataError
+        As :func:`request_sets`.
+    """
+    reviews, sets, reasons = ReviewSets(split), [], {}
     for task in tasks:
-        if task not in TASKS:
-            raise nearest("task", task, TASKS)
-        if task == "sequential":
-            sets += [_ranking(split, held, "sequential") for held in split.held_out if held.sampled is None]
-        elif task == "direct":
-            sets += [_ranking(split, held, "direct") for held in _of_users_alone(split.held_out)]
-        elif task == "rating":
-            sets += _labelled(split, "rating")
-        else:
-            sets += _labelled(split, "click")
-    return sets
+        try:
+            sets += _sets(split, task, reviews)
+        except NothingToAsk as error:
+            reasons[task] = str(error)
+    if len(reasons) == len(tasks):
+        raise NothingToAsk("; ".join(reasons.values()))
+    return sets, reasons
+
+
+def _sets(split: Split, task: str, reviews: ReviewSets) -> list[RequestSet]:
+    if task not in TASKS:
+        raise nearest("task", task, TASKS)
+    if task == "sequential":
+        return [_ranking(split, held, "sequential") for held in split.held_out if held.sampled is None]
+    if task == "direct":
+        return [_ranking(split, held, "direct") for held in _of_users_alone(split.held_out)]
+    if task == "rating" or task == "click":
+        every = labelled(split, task, of=task)
+        return [about_items(split, held, task, Labels(held.pairs.label)) for held in every]
+    return reviews.sets(task)  # type: ignore[arg-type]
 
 
 def _of_users_alone(held_out: Sequence[HeldOut]) -> list[HeldOut]:
@@ -81,8 +88,8 @@ def _ranking(split: Split, held: HeldOut, task: TaskName) -> RequestSet:
         task=task,
         user=held.user,
         history=held.history if sequential else None,
-        catalogue=Catalogue(held.candidates, _rows(split.items, held.candidates)),
-        text=_rows(split.items, np.unique(np.concatenate(seen))),
+        catalogue=Catalogue(held.candidates, text_of(split.items, held.candidates)),
+        text=text_of(split.items, np.unique(np.concatenate(seen))),
         candidates=held.sampled,
     )
     described = [split.identity, task, TASKS[task], held.part, held.quadrant, held.shots, held.pool]
@@ -99,40 +106,6 @@ def _ranking(split: Split, held: HeldOut, task: TaskName) -> RequestSet:
     )
 
 
-def _labelled(split: Split, task: TaskName) -> list[RequestSet]:
-    sets = [_pairs(split, held, task) for held in split.pairs if held.pairs.kind == task]
-    if not sets:
-        raise UsageError(
-            f"{split.dataset}, {split.protocol}: nothing is held out for the task {task!r}: {_REMEDIES[task]}"
-        )
-    return sets
-
-
-def _pairs(split: Split, held: HeldOutPairs, task: TaskName) -> RequestSet:
-    pairs = held.pairs
-    asked = np.unique(pairs.item)
-    requests = Requests(
-        task=task,
-        user=pairs.user,
-        history=pairs.history,
-        catalogue=Catalogue(asked, _rows(split.items, asked)),
-        text=_rows(split.items, np.union1d(asked, pairs.history.values)),
-        item=pairs.item,
-    )
-    return RequestSet(
-        part=held.part,
-        task=task,
-        quadrant=held.quadrant,
-        shots=None,
-        pool="pairs",
-        # Errors and areas are taken over all pairs, not first within users: that is what the literature reports.
-        unit="pooled user" if held.unit == "user" else held.unit,
-        requests=requests,
-        answers=Labels(pairs.label),
-        identity=digest([split.identity, task, TASKS[task], held.part, held.quadrant, None, "pairs"]),
-    )
-
-
 def _check(held: HeldOut) -> None:
     """See that answers can be found: splits may come from elsewhere."""
     where = f"{held.part}, {held.quadrant}, pool {held.pool}"
@@ -143,8 +116,3 @@ def _check(held: HeldOut) -> None:
         found = np.bincount(drawn.row_of[drawn.values == held.item[drawn.row_of]], minlength=len(drawn))
         if (found != 1).any():
             raise DataError(f"the split does not hold every answer exactly once among its sampled candidates ({where})")
-
-
-def _rows(items: pl.DataFrame, codes: NDArray[np.int32]) -> pl.DataFrame:
-    # Codes are row numbers of the split's item table.
-    return items[codes]

@@ -85,6 +85,6 @@ def test_names():
     assert isinstance(metric, PairMetric)
     assert str(metric) == "RMSE"
     assert not metric.higher_is_better
-    assert metric.tasks == ("rating",)
+    assert metric.tasks == ("rating", "preference")
     with pytest.raises(UsageError, match="RMSE"):
         parse("RSME")
