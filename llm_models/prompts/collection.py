@@ -200,7 +200,8 @@ def make_collection(name: str, templates: Iterable[Template]) -> PromptCollectio
 
 def words(template: Template) -> frozenset[str]:
     """Words of the input that every request shares: what stands between spaces or fields, marks included."""
-    return frozenset(word for text, *_ in string.Formatter().parse(template.input) for word in text.split())
+    parts = string.Formatter().parse(template.input)
+    return frozenset("".join(text + (" " if name is not None else "") for text, name, *_ in parts).split())
 
 
 def fields_of(text: str) -> frozenset[str]:

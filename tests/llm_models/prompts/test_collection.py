@@ -1,3 +1,5 @@
+"""Templates and collections at work."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,90 +7,115 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from llm_models.p5.model import P5
-from llm_models.prompts import load_prompts
+from llm_models.prompts import FIELDS, PromptCollection, Template, load_prompts, words
 
-GOOD = """\
+SMALL = """\
 version: 1
 families:
-  sequential:
+  cross-domain:
     seen:
-      - id: s1
-        input: "{user} had {history} , next ?"
-        target: "{target}"
-      - id: s2
-        input: "after {history} comes"
-        target: "{target}"
-    unseen: {id: s3, input: "{history} then", target: "{target}"}
-  direct:
+      - {id: c1, input: "{user} , {title} , {brand} ?", target: "{star}"}
+      - {id: c2, input: "{user} , {title} , {price} ?", target: "{star}"}
+    paraphrases:
+      - {id: c3, of: c2, distance: structure, input: "{price} , {title} : {user} ?"}
+  explanation:
     seen:
-      - id: d1
-        input: "something for {user}"
-        target: "{target}"
-    unseen: {id: d2, input: "serve {user}", target: "{target}"}
+      - {id: e1, input: "why {item} , {user} ?", target: "{star} , {explanation}", extra: true}
+    held_out: {id: e2, input: "say why {item} , {name} ?", target: "{explanation}"}
 """
 
 
-def write(folder: Path, text: str) -> Path:
-    path = folder / "prompts.yaml"
-    path.write_text(text)
-    return path
+@pytest.fixture
+def small(tmp_path: Path) -> PromptCollection:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return load_prompts(path)
 
 
-def test_shipped_collection_holds_one_prompt_out_and_serves_strangers() -> None:
-    prompts = P5.prompts()
-    for family in ("sequential", "direct"):
-        seen = [template.id for template in prompts.seen[family]]
-        assert 5 <= len(seen) <= 6
-        assert prompts.unseen[family].id not in seen
-        assert prompts.answering(family, "seen").id == seen[0]
-        assert prompts.answering(family, "unseen") == prompts.unseen[family]
-        assert len({template.input for template in prompts.seen[family]}) == len(seen)
-    assert prompts.answering("sequential", "seen").names_user
-    assert not prompts.nameless.names_user
-    assert prompts.nameless in prompts.seen["sequential"]
+def test_render(small: PromptCollection) -> None:
+    template = small.template("e1")
+    shown = {"user": "u7", "item": "{12}", "star": "4", "explanation": "it {just} works", "body": "unused"}
+    assert template.render(**shown) == "why {12} , u7 ?"
+    assert template.render_target(**shown) == "4 , it {just} works"
+    with pytest.raises(UsageError, match=r"prompt 'e1' shows \{item\}, which was not given"):
+        template.render(user="u7")
+    with pytest.raises(UsageError, match=r"prompt 'e1' shows \{explanation\}"):
+        template.render_target(star="4")
 
 
-def test_render(tmp_path: Path) -> None:
-    prompts = load_prompts(write(tmp_path, GOOD))
-    assert prompts.seen["sequential"][0].render(user="u7", history="12 34") == "u7 had 12 34 , next ?"
-    assert prompts.nameless.id == "s2"
+def test_template_by_id_names_the_nearest(small: PromptCollection) -> None:
+    with pytest.raises(UsageError, match="unknown prompt of 'small' 'c11': did you mean 'c1'"):
+        small.template("c11")
 
 
-def test_digest_follows_content_not_layout(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    original = load_prompts(write(tmp_path, GOOD)).digest
-    relaid = "# a remark\n" + GOOD.replace("id: s1", "id:  's1'")
-    assert load_prompts(write(tmp_path / "a", relaid)).digest == original
-    assert load_prompts(write(tmp_path / "b", GOOD.replace("serve", "Serve"))).digest != original
+def test_words_are_what_stands_between_spaces_and_fields() -> None:
+    template = Template("x", "rating", 'so "{title}" is\n what, {star} ? {{so}}', "{yes_no}", "seen")
+    assert words(template) == {"so", '"', "is", "what,", "?", "{so}"}
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "says"),
+    ("old", "new"),
     [
-        ("after {history} comes", "after {histroy} comes", 9, "template 's2': unknown field {histroy}"),
-        ("something for {user}", "something for {history}", 15, "template 'd1': unknown field {history}"),
-        ("after {history} comes", "after all comes", 9, "template 's2': the field {history} is missing"),
-        ('target: "{target}"\n      - id: s2', 'target: "it"\n      - id: s2', 7, "template 's1': the field {target}"),
-        ("id: s2", "id: s1", 8, "template 's1' occurs twice"),
-        ('        input: "something', '        inputs: "something', 15, "unknown key 'inputs'"),
-        ("after {history} comes", "after {history comes", 9, "template 's2': "),
-        ("after {history} comes", "after {user} {history}", 4, "no seen template without {user}"),
-        ("  direct:", "  directly:", 12, "families: unknown key 'directly'"),
+        ("why {item} , {user} ?", "why {item} , {user} ??"),
+        ("{star} , {explanation}", "{explanation}"),
+        ("id: c3", "id: c4"),
+        ("distance: structure", "distance: word"),
+        (", extra: true", ""),
+        ("{id: c1,", "{id: z,"),
     ],
 )
-def test_errors_name_file_line_and_template(tmp_path: Path, old: str, new: str, line: int, says: str) -> None:
-    assert old in GOOD
-    path = write(tmp_path, GOOD.replace(old, new))
-    with pytest.raises(UsageError) as error:
-        load_prompts(path)
-    message = str(error.value)
-    assert says in message
-    assert str(path) in message
-    assert f"line {line}:" in message
+def test_digest_follows_content(small: PromptCollection, tmp_path: Path, old: str, new: str) -> None:
+    assert SMALL.count(old) == 1
+    changed = tmp_path / "small.yaml"
+    changed.write_text(SMALL.replace(old, new))
+    assert load_prompts(changed).digest != small.digest
 
 
-def test_broken_yaml(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not valid YAML"):
-        load_prompts(write(tmp_path, GOOD + "  : ]"))
+def test_digest_follows_neither_name_nor_comments(small: PromptCollection, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.yaml"
+    copy.write_text("# a remark\n" + SMALL.replace("id: c1", "id:   'c1'"))
+    assert load_prompts(copy).digest == small.digest
+    assert load_prompts(copy).name == "copy"
+
+
+def test_without_extra_drops_families_that_have_nothing_else(small: PromptCollection) -> None:
+    assert [t.id for t in small.without_extra().templates] == ["c1", "c2", "c3"]
+
+
+def test_all_fields_make_all_usable() -> None:
+    amazon = load_prompts("amazon")
+    assert amazon.usable(FIELDS) == amazon
+    assert amazon.missing(FIELDS) == {}
+
+
+def test_interactions_alone_leave_ids(small: PromptCollection) -> None:
+    amazon = load_prompts("amazon")
+    usable = amazon.usable(())
+    assert usable.families == ("sequential", "direct")
+    assert [t.id for t in usable.seen("direct")] == ["5-1", "5-2", "5-5", "5-6", "5-7", "5-n1"]
+    assert "2-n3" not in [t.id for t in usable.seen("sequential")]
+    assert all(t.of != "5-4" for t in usable.templates)
+    assert usable.digest != amazon.digest
+
+
+def test_ratings_without_titles_leave_the_held_out_prompt_behind() -> None:
+    usable = load_prompts("movielens").usable({"star"})
+    assert [t.id for t in usable.seen("rating")] == ["1-1", "1-3", "1-4", "1-6"]
+    with pytest.raises(UsageError, match="hold no template of the family 'rating' out"):
+        usable.held_out("rating")
+
+
+def test_missing_says_what_each_family_lacks(small: PromptCollection) -> None:
+    amazon = load_prompts("amazon")
+    missing = amazon.missing({"star", "title"})
+    assert set(missing) == set(amazon.families) - set(amazon.usable({"star", "title"}).families)
+    assert missing["review"] == (
+        "the review prompts of 'amazon' cannot be filled in: all of them need {body} (a review's text), "
+        "which the data does not have"
+    )
+    assert "all of them need {explanation} (the sentence of a review" in missing["explanation"]
+    assert set(missing) == {"explanation", "review", "cross-domain"}
+    several = small.missing({"star", "title", "explanation"})["cross-domain"]
+    assert "each of them needs one or more of {brand} (an item's brand) and {price} (an item's price)" in several
+    assert small.usable({"star", "title", "explanation", "price"}).families == ("explanation", "cross-domain")
+    assert "{star} (the stars of a rating)" in load_prompts("yelp").missing({"title"})["rating"]
