@@ -12,7 +12,7 @@ import polars as pl
 
 from bench.data.hashing import digest
 from bench.errors import UsageError, nearest
-from bench.metrics import parse
+from bench.metrics import RankMetric, parse
 from bench.report.measures import coverage, unit_mean, units_of, values_of
 from bench.runs.store import Store, read_json
 from bench.stats import Comparison, compare_all
@@ -22,6 +22,7 @@ __all__ = ["METRICS", "compare", "load_measurements", "load_results"]
 METRICS = (
     *(f"{name}@{k}" for name in ("HR", "NDCG", "MRR") for k in (1, 5, 10, 20)),
     *("RMSE", "MAE", "AUC", "LogLoss"),
+    *("BLEU-1", "BLEU-2", "BLEU-4", "ROUGE-1", "ROUGE-2", "ROUGE-L"),
 )
 """What :func:`load_results` computes when nothing else is asked for."""
 
@@ -113,16 +114,12 @@ def load_results(store: str | Path = _STORE, *, metrics: Sequence[str] = METRICS
         frames = [place.measurements(one.cell, one.prediction)]
         units = units_of(one.unit, frames[0])
         same = {**_columns(one), "coverage": coverage(frames), "requests": len(frames[0])}
-        rows += [
-            same
-            | {
-                "metric": metric,
-                "mean": unit_mean(values_of(metric, frames), units),
-                "mean_ties_expected": unit_mean(values_of(metric, frames, expected=True), units),
-            }
-            for metric, measure in wanted.items()
-            if measure.k <= one.k and one.task in measure.tasks and measure.defined(frames[0])
-        ]
+        for metric, measure in wanted.items():
+            if measure.k <= one.k and one.task in measure.tasks and measure.defined(frames[0]):
+                mean = unit_mean(values_of(metric, frames), units)
+                ranks = isinstance(measure, RankMetric)  # only ranks can tie
+                ties = unit_mean(values_of(metric, frames, expected=True), units) if ranks else mean
+                rows.append(same | {"metric": metric, "mean": mean, "mean_ties_expected": ties})
     order = (
         "dataset", "protocol", "split", "part", "task", "quadrant", "shots", "pool", "set", "model", "label", "seed",
         "metric", "mean", "mean_ties_expected", "coverage", "requests", "cell", "prediction",
@@ -167,8 +164,9 @@ def load_measurements(
     -------
     pandas.DataFrame
         ``model``, ``label``, ``seed``, ``set``, ``request``, ``user_id``, ``item_id`` (the answer), ``above``,
-        ``tied``, ``candidates``, ``served`` (for ratings and clicks ``actual``, ``predicted``, ``served``), and a
-        column a metric; empty where a metric does not measure the task.
+        ``tied``, ``candidates``, ``served`` (for ratings, clicks and preferences ``actual``, ``predicted``, ``served``;
+        for texts ``actual``, ``written``, ``served`` and, for explanations, ``feature``), and a column a metric; empty
+        where a metric does not measure the task.
     """
     place = Store(Path(store))
     names = ["model", "label", "seed", "set"]
@@ -181,8 +179,14 @@ def load_measurements(
         parts.append(frame.with_columns(*who, *values).select(*names, *frame.columns, *suited))
     if not parts:
         raise UsageError("no row of results was chosen")
-    # Through plain columns: polars' own conversion would want pyarrow's types in pandas.
-    return pd.DataFrame(pl.concat(parts, how="diagonal").to_dict(as_series=False))
+    # Through plain columns: polars' own conversion would want pyarrow's types in pandas. Numbers and texts that users
+    # gave share the column ``actual``, which polars would not allow.
+    numbers = [part for part in parts if part.schema.get("actual") != pl.String]
+    texts = [part for part in parts if part.schema.get("actual") == pl.String]
+    frames = [
+        pd.DataFrame(pl.concat(some, how="diagonal").to_dict(as_series=False)) for some in (numbers, texts) if some
+    ]
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
 
 def compare(
@@ -260,5 +264,7 @@ def _check(name: str, seeds: Sequence[_Stored], metric: str) -> None:
     measure, task = parse(metric), seeds[0].task
     if task not in measure.tasks:
         raise UsageError(f"{metric} measures {' and '.join(measure.tasks)}, and {name} answered {task}")
+    if measure.descriptive:
+        raise UsageError(f"{metric} is of all texts together, not a mean over requests: nothing can be tested by it")
     if measure.k > min(one.k for one in seeds):
         raise UsageError(f"{metric} looks deeper than the lists of {name}, which hold {min(one.k for one in seeds)}")

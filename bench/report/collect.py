@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bench.metrics import parse
+from bench.metrics import RankMetric, parse
 from bench.models import model_class
 from bench.report.measures import coverage, unit_mean, units_of, values_of
 from bench.report.tuning import tuning_of
@@ -102,7 +102,14 @@ def _table(asked: RequestSet, plan: Plan, store: Store, models: Sequence[Model])
         asked,
         str(units),
         tuple(
-            _row(model, measured[model.name], units, found.get(model.name, {}), compared.get(model.name))
+            _row(
+                model,
+                measured[model.name],
+                units,
+                values.get(model.name, {}),
+                found.get(model.name, {}),
+                compared.get(model.name),
+            )
             for model in models
             if model.name in measured
         ),
@@ -133,10 +140,17 @@ def _row(
     model: Model,
     frames: Sequence[pl.DataFrame],
     units: Units,
+    values: Mapping[str, NDArray[np.float64]],
     found: Mapping[str, Interval],
     comparison: Comparison | None,
 ) -> Row:
-    expected = {metric: unit_mean(values_of(metric, frames, expected=True), units) for metric in found}
+    # Texts take their time to score, and only ranks can tie.
+    expected = {
+        metric: unit_mean(
+            values_of(metric, frames, expected=True) if isinstance(parse(metric), RankMetric) else own, units
+        )
+        for metric, own in values.items()
+    }
     return Row(model, coverage(frames), len(frames), found, expected, comparison)
 
 

@@ -141,7 +141,7 @@ def _runs(tables: Sequence[Table]) -> list[list[Table]]:
 
 def _title(table: Table, tables: Sequence[Table]) -> str:
     several = len({other.asked.task for other in tables}) > 1
-    task = f"{table.asked.task}: " if several else ""
+    task = f"{wording.task(table.asked.task)}: " if several else ""
     ranked = f"\nranking {wording.pool(table.asked)}" if isinstance(table.asked.answers, Answers) else ""
     return f"{task}{wording.quadrant(table.asked.quadrant)}{ranked}"
 

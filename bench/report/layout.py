@@ -10,7 +10,6 @@ from bench.report import notes, wording
 from bench.report.grid import NOTHING, Block, Cell, Grid, Mark, interval, number, p_value, percent, signed
 from bench.report.values import Model, Row, Table
 from bench.runs.plan import Plan
-from bench.tasks import Answers
 
 __all__ = ["detail", "main_tables", "shown_metrics"]
 
@@ -69,18 +68,19 @@ def _main(plan: Plan, tables: Sequence[Table], absent: Sequence[str], *, leaves_
         model.name: (Cell(model.label), *(column.get(model.name, Cell("")) for column in columns)) for model in ordered
     }
     references = [row.model.label for table in tables for row in table.rows if row.model.name == table.reference.name]
-    said = notes.legend(primary, list(dict.fromkeys(references)), ranking=isinstance(asked[0].answers, Answers))
+    said = notes.legend(primary, list(dict.fromkeys(references)), asked[0].answers)
     untested = [heading for heading, table in zip(headings, tables, strict=True) if table.reference.name is None]
     if untested:
         said.append(f"Without a reference, and so untested: {'; '.join(untested)}.")
     if leaves_out:
         said.append("Both cold: the other k, and the ranking among all items, stand in the tables below.")
     said += [
+        *notes.about_requests(tables),
         *notes.about_data(plan),
         *notes.about_training(plan, tables),
         *absent,
     ]
-    only = f" ({asked[0].task})" if len({one.task for one in asked}) == 1 else ""
+    only = f" ({wording.task(asked[0].task)})" if len({one.task for one in asked}) == 1 else ""
     heading = f"{plan.suite.name}: {primary} on {plan.split.dataset}{only}"
     return Grid(heading, ("Model", *headings), _blocks(ordered, rows), tuple(said))
 
@@ -116,10 +116,17 @@ def detail(plan: Plan, table: Table, absent: Sequence[str]) -> Grid:
         cells += [Cell(percent(row.coverage)), Cell(_seeds(row, plan, primary)), Cell(_converged(row.model))]
         filled[name] = tuple(cells)
 
-    said = [*notes.about_tests(plan, table), *notes.about_data(plan), *notes.about_training(plan, [table])]
+    said = [
+        *wording.shown(task),
+        *notes.about_requests([table]),
+        *notes.about_tests(plan, table),
+        *notes.about_metrics(metrics),
+        *notes.about_data(plan),
+        *notes.about_training(plan, [table]),
+    ]
     partial = [f"{row.model.label} {percent(row.coverage)}" for row in rows if 0 < row.coverage < 1]
     if partial:
-        counted = "misses" if isinstance(table.asked.answers, Answers) else "the worst answer"
+        counted = notes.UNSERVED[type(table.asked.answers)].removesuffix(" there is")
         said.append(f"Served in part, the unanswered requests counted as {counted}: {', '.join(partial)}.")
     if table.asked.requests.candidates is not None:
         said.append(notes.SAMPLED)

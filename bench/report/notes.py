@@ -5,14 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from bench.metrics import parse
+from bench.report import wording
 from bench.report.collect import LEVEL, PERMUTATIONS, REPLICATES
 from bench.report.grid import NOTHING, count, number
 from bench.report.tuning import about_tuning
 from bench.report.values import Model, Table
 from bench.runs.plan import Plan
-from bench.tasks import Answers
+from bench.tasks import Answers, Labels, Texts
 
-__all__ = ["ALPHA", "SAMPLED", "about_data", "about_tests", "about_training", "absences", "legend"]
+__all__ = [
+    "ALPHA",
+    "SAMPLED",
+    "UNSERVED",
+    "about_data",
+    "about_metrics",
+    "about_requests",
+    "about_tests",
+    "about_training",
+    "absences",
+    "legend",
+]
 
 SAMPLED = (
     "Sampled: each answer is ranked among a stored draw of negatives, the same for all models. Such numbers are far "
@@ -22,10 +35,14 @@ ALPHA = 0.05
 """Corrected p below which a difference is marked."""
 
 
-def legend(primary: str, references: Sequence[str], *, ranking: bool) -> list[str]:
+UNSERVED = {Answers: "misses", Labels: "the worst answer there is", Texts: "empty texts"}
+"""What a request that a model cannot serve counts as, by the kind of its answers."""
+
+
+def legend(primary: str, references: Sequence[str], answers: Answers | Labels | Texts) -> list[str]:
     """How the main table is read."""
     chosen = ", ".join(references) or "none here"
-    unserved = "misses" if ranking else "the worst answer there is"
+    unserved = UNSERVED[type(answers)]
     return [
         f"{primary}, mean over the unit of inference; the tables below have the intervals and the other metrics.",
         f"Bold: best of the column. r: its reference, the classic model that is best on the matching validation set "
@@ -41,6 +58,28 @@ def about_data(plan: Plan) -> list[str]:
     return [
         f"Data: {plan.split.dataset}. Protocol: {plan.split.protocol}. Split {plan.split.identity[:12]}.",
         *plan.split.notes,
+    ]
+
+
+def about_requests(tables: Sequence[Table]) -> list[str]:
+    """What could not be asked, or was asked in vain, with the columns that it holds for."""
+    asked = [table.asked for table in tables]
+    columns: dict[str, list[str]] = {}
+    for one in asked:
+        for note in one.notes:
+            columns.setdefault(note, []).append(wording.column(one, asked))
+    if len(asked) == 1:
+        return list(columns)
+    return [f"{'; '.join(headings)}: {note}" for note, headings in columns.items()]
+
+
+def about_metrics(metrics: Sequence[str]) -> list[str]:
+    """Metrics that have no interval."""
+    alone = [metric for metric in metrics if parse(metric).descriptive]
+    if not alone:
+        return []
+    return [
+        f"{', '.join(alone)}: of all texts together, not a mean over requests; without an interval, and not tested."
     ]
 
 
