@@ -8,7 +8,7 @@ from statistics import mean
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_models import prompts as package
@@ -242,6 +242,7 @@ EVERY = [template for collection in COLLECTIONS.values() for template in collect
 VALUES = st.text("ABCXYZ{}_<>", min_size=1).map(lambda text: text.replace("_", " _ ").strip())
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_rendering_is_the_inverse_of_splitting_by_fields(data: st.DataObject) -> None:
     template = data.draw(st.sampled_from(EVERY))
