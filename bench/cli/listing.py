@@ -39,7 +39,7 @@ def _models() -> list[list[str]]:
     rows = []
     for name in model_names():
         model = model_class(name)
-        can = model.capabilities
+        can = model.capable(model.Settings())
         rows.append(
             [
                 name,

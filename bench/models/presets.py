@@ -200,6 +200,11 @@ def _parse(model: str, file: str, text: str) -> Preset:
         for known in (name, *_conditions(described)):
             if known not in schema.model_fields:
                 raise nearest(f"setting in {file}, search.{name},", known, schema.model_fields)
+        if name in schema.asking:
+            raise UsageError(
+                f"{file}, search.{name}: it only changes how a fitted model is asked, and validation asks with its "
+                "default: leave it out"
+            )
         try:
             search[name] = _resolve(schema, name, Dimension.model_validate(described))
         except ValidationError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,7 +20,7 @@ from bench.runs.suite import ModelEntry, Suite
 from bench.splits import Split, make_split
 from bench.tasks import RequestSet, request_sets
 
-__all__ = ["Cell", "Plan", "Prediction", "make_plan", "selected_on"]
+__all__ = ["Cell", "Plan", "Prediction", "make_plan", "selected_on", "split_of"]
 
 SCORER_VERSION = "1"
 """Raised whenever the same model output would be counted otherwise."""
@@ -43,10 +44,15 @@ class Cell:
     ----------
     name : str
         Of the entry, with the seed where the suite has several.
+    entry : ModelEntry
+        Of the suite, or one of the variants that it stands for.
     key : str
-        Names the cell's folder in the store; empty when ``missing`` says that it cannot run.
+        Names the cell's folder in the store; empty when ``missing`` says that it cannot run. Cells whose entries
+        differ only in how the fitted model is asked have the same.
     missing : str
         What the model lacks and how to get it; empty when it can run.
+    asking : mapping
+        The settings that only ask, each with its value; empty where the model declares none.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Cell:
     cached: bool
     predictions: tuple[Prediction, ...]
     missing: str = ""
+    asking: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -106,13 +113,28 @@ def make_plan(suite: Suite, store: Store, *, device: str = "cpu") -> Plan:
     """
     if re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
         raise UsageError(f"--device takes cpu, cuda or cuda:<number>, not {device!r}")
-    split = make_split(load_dataset(suite.dataset), suite.protocol, seed=suite.split_seed)
+    split = split_of(suite)
     for entry in suite.models:
         load_preset(entry.model)  # tables ask for it: a settings file that is wrong must not wait until then
         _check_tuned(suite, entry, split)
     sets = tuple(request_sets(split, suite.tasks))
-    cells = [_cell(suite, entry, seed, split, sets, store, device) for entry in suite.models for seed in suite.seeds]
+    rows = [row for entry in suite.models for row in entry.variants(suite.tasks)]
+    twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
+    if twice:
+        raise UsageError(f"two rows of suite {suite.name} are named {twice[0]!r}: rename one of the entries")
+    cells = [_cell(suite, row, seed, split, sets, store, device) for row in rows for seed in suite.seeds]
     return Plan(suite, device, split, sets, tuple(cells))
+
+
+def split_of(suite: Suite, *, refit: bool = False) -> Split:
+    """The split of a suite; with ``refit``, validation events are learned from too."""
+    return make_split(
+        load_dataset(suite.dataset),
+        suite.protocol,
+        seed=suite.split_seed,
+        refit=refit,
+        leak=suite.allow_leaky_index,
+    )
 
 
 def _check_tuned(suite: Suite, entry: ModelEntry, split: Split) -> None:
@@ -124,7 +146,7 @@ def _check_tuned(suite: Suite, entry: ModelEntry, split: Split) -> None:
             f"{entry.name} was tuned on split {entry.tuned.split[:12]}, this run uses {split.identity[:12]} of "
             f"{suite.dataset}: tune it on this split (`bench tune`), or leave the lock file out"
         )
-    metric, _ = selected_on(suite, model_class(entry.model).capabilities.tasks)
+    metric, _ = selected_on(suite, model_class(entry.model).capable(entry.parsed_settings().fitting()).tasks)
     if entry.tuned.metric != metric:
         raise UsageError(
             f"{entry.name} was tuned for {entry.tuned.metric}, this run selects by {metric}: tune it for that, or "
@@ -153,23 +175,24 @@ def _cell(
     device: str,
 ) -> Cell:
     model, settings = model_class(entry.model), entry.parsed_settings()
-    label = model.label(settings)
+    fitting, asking = settings.fitting(), settings.model_dump(mode="json", include=set(settings.asking))
+    label, able, fits = model.label(settings), model.capable(settings), model.capable(fitting)
     missing, identity = "", {}
     try:
-        identity = model.identity(settings)
-        if model.capabilities.needs_text and not split.training.has_text:
+        identity = model.identity(fitting)
+        if (able.needs_text or fits.needs_text) and not split.training.has_text:
             raise MissingInputError(
                 f"{label} needs item titles, and {suite.dataset} has none here; "
                 f"`bench data show {suite.dataset}` says where to get them"
             )
     except MissingInputError as error:
         missing = str(error)
-    metric, tasks = selected_on(suite, model.capabilities.tasks)
+    metric, tasks = selected_on(suite, fits.tasks)
     validated = [asked.identity for asked in sets if asked.part == "valid" and asked.task in tasks]
     spec = {
         "model": entry.model,
         "model_version": model.version,
-        "settings": settings.model_dump(mode="json"),
+        "settings": fitting.model_dump(mode="json"),
         "budget": entry.budget.model_dump(mode="json"),
         "brings": identity,
         "seed": seed,
@@ -184,11 +207,12 @@ def _cell(
             "scorer": SCORER_VERSION,
         },
         **({"refit": True} if suite.refit else {}),
+        **({"leaky_index": True} if suite.allow_leaky_index else {}),
     }
     key = "" if missing else digest(spec)[:32]
     predictions = []
     for asked in sets:
-        if asked.task not in model.capabilities.tasks or missing:
+        if asked.task not in able.tasks or missing:
             continue
         described = {
             "fit": key,
@@ -197,9 +221,10 @@ def _cell(
             "unit": asked.unit,
             "k": suite.depth,
             "scorer": SCORER_VERSION,
+            **({"asking": asking} if asking else {}),
         }
         found = digest(described)[:32]
         predictions.append(Prediction(asked.name, found, described, store.has_prediction(key, found)))
     cached = not missing and store.has_cell(key)
     name = entry.name if len(suite.seeds) == 1 else f"{entry.name} (seed {seed})"
-    return Cell(name, entry, seed, label, key, spec, cached, tuple(predictions), missing)
+    return Cell(name, entry, seed, label, key, spec, cached, tuple(predictions), missing, asking)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, replace
 
-from bench.data import load_dataset
 from bench.models import Budget, FitReport, Progress, Recommender
-from bench.runs.plan import Plan
-from bench.splits import make_split
+from bench.runs.plan import Plan, split_of
 
 __all__ = ["refit", "refit_budget"]
 
@@ -37,8 +35,7 @@ def refit(
     model: Recommender, plan: Plan, chosen: FitReport, *, budget: Budget, seed: int, progress: Progress
 ) -> FitReport:
     """Fit ``model`` again; the report keeps what validation said the first time."""
-    suite = plan.suite
-    training = make_split(load_dataset(suite.dataset), suite.protocol, seed=suite.split_seed, refit=True).training
+    training = split_of(plan.suite, refit=True).training
     growth = len(training.sequences.values) / len(plan.split.training.sequences.values)
     again = model.fit(
         training,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,11 @@ class Outcome:
 
     def raise_failures(self) -> None:
         """Raise ModelError (exit code 4) if a model failed, or one that was asked for by name lacks something."""
-        lines = [f"{name} failed; the traceback and the log are in {folder}" for name, folder in self.failed.items()]
+        lines = [
+            f"{', '.join(name for name, its in self.failed.items() if its == folder)} failed; the traceback and the "
+            f"log are in {folder}"
+            for folder in dict.fromkeys(self.failed.values())  # one for all who share a fit
+        ]
         if self.strict:
             lines += [f"{name} was not run: {reason}" for name, reason in self.missing.items()]
         if lines:
@@ -162,21 +166,38 @@ def _run_cells(
     missing: dict[str, str],
     failed: dict[str, Path],
 ) -> None:
-    jobs = [Job(plan.suite, store.root, plan.device, cell.entry.name, cell.seed, side_by_side > 1) for cell in cells]
+    """Run the cells; of those that share a fit the first one fits, and the others wait until it is stored."""
+    leader: dict[str, Cell] = {}
+    waiting = [cell for cell in cells if leader.setdefault(cell.key, cell) is not cell and not cell.cached]
     preload = sorted({module for cell in cells for module in model_class(cell.entry.model).preload})
-    events = run_jobs(jobs, preload=preload, side_by_side=side_by_side)
-    try:
-        for event in events:
-            cell = cells[event.job]
-            if event.kind == "failed":
-                failed[cell.name] = store.record_failure(cell.key, cell.spec, event.reason, event.log)
-            elif event.kind == "missing":
-                missing[cell.name] = event.reason
-            if listener is not None:
-                listener(cell, event)
-    finally:
-        events.close()
-        store.sweep()
+    begun = 0
+
+    def run_now(ready: list[Cell]) -> None:
+        nonlocal begun
+        jobs = [Job(plan.suite, store.root, plan.device, one.entry.name, one.seed, side_by_side > 1) for one in ready]
+        events = run_jobs(jobs, preload=preload, side_by_side=side_by_side)
+        try:
+            for event in events:
+                cell = ready[event.job]
+                if event.kind == "failed":
+                    failed[cell.name] = store.record_failure(cell.key, cell.spec, event.reason, event.log)
+                elif event.kind == "missing":
+                    missing[cell.name] = event.reason
+                if listener is not None:
+                    listener(cell, replace(event, job=begun + event.job))
+        finally:
+            events.close()
+            store.sweep()
+        begun += len(ready)
+
+    run_now([cell for cell in cells if cell not in waiting])
+    for cell in waiting:
+        if not store.has_cell(cell.key):
+            name = leader[cell.key].name
+            outcome: dict[str, Any] = failed if name in failed else missing
+            outcome[cell.name] = outcome[name]
+    if ready := [cell for cell in waiting if store.has_cell(cell.key)]:
+        run_now(ready)
 
 
 def _write(outcome: Outcome, store: Store, *, fresh: bool) -> None:

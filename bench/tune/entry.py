@@ -62,7 +62,8 @@ class EntryTuning:
     def skipped(self) -> Skipped | None:
         """Why there is nothing to do, if so."""
         cell, model = self.cell, model_class(self.cell.entry.model)
-        if not set(model.capabilities.tasks) & set(self.plan.suite.tasks):
+        able = model.capable(self.cell.entry.parsed_settings())
+        if not set(able.tasks) & set(self.plan.suite.tasks):
             return Skipped(f"it does none of the suite's tasks ({', '.join(self.plan.suite.tasks)})")
         if not self.space:
             return Skipped(

@@ -6,17 +6,15 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data import load_dataset
 from bench.errors import ModelError
 from bench.metrics import parse
 from bench.models import model_class
 from bench.runs.cell import Report
-from bench.runs.plan import selected_on
+from bench.runs.plan import selected_on, split_of
 from bench.runs.predict import validation
 from bench.runs.provenance import timed
 from bench.runs.store import write_json
 from bench.runs.suite import Suite
-from bench.splits import make_split
 from bench.tasks import request_sets
 
 __all__ = ["TrialJob"]
@@ -42,9 +40,9 @@ class TrialJob:
     def run(self, report: Report) -> None:
         """Fit and validate; requests of the test are put to nobody."""
         suite, (entry,) = self.suite, self.suite.models
-        split = make_split(load_dataset(suite.dataset), suite.protocol, seed=suite.split_seed)
-        model = model_class(entry.model)(entry.parsed_settings(), device=self.device)
-        metric, tasks = selected_on(suite, model.capabilities.tasks)
+        split, settings = split_of(suite), entry.parsed_settings().fitting()
+        model = model_class(entry.model)(settings, device=self.device)
+        metric, tasks = selected_on(suite, model.capable(settings).tasks)
         sets = [asked for asked in request_sets(split, suite.tasks) if asked.part == "valid" and asked.task in tasks]
         validate = validation(sets, parse(metric), k=suite.depth, limit=suite.validation_requests)
 

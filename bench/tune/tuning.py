@@ -85,14 +85,19 @@ def _tune(
     device: str,
     listener: Listener | None,
 ) -> TuneOutcome:
-    suite, path = suite.model_copy(update={"seeds": suite.seeds[:1]}), folder / LOCK
+    # What only asks is not looked for: validation asks with the defaults, so that entries that share a fit are alike.
+    fitted = tuple(entry.fitting() for entry in suite.models)
+    suite, path = suite.model_copy(update={"seeds": suite.seeds[:1], "models": fitted}), folder / LOCK
     earlier = read_lock(path) if path.is_file() else None
     plan = make_plan(suite, Store(folder), device=device)
     preload = sorted({module for entry in suite.models for module in model_class(entry.model).preload})
     tuned, skipped = dict[str, TunedModel](), dict[str, Skipped]()
+    searched: list[tuple[EntryTuning, TunedModel | Skipped]] = []
     for cell in plan.cells:
         work = EntryTuning(plan, cell, presets[cell.entry.name], folder, budget, seed, preload, listener)
-        found = work.skipped() or work.run()
+        twin = next((its for one, its in searched if one.cell.spec == cell.spec and one.space == work.space), None)
+        found = twin or work.skipped() or work.run()
+        searched.append((work, found))
         if isinstance(found, Skipped):
             skipped[cell.entry.name] = found
         else:

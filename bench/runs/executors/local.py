@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
 import traceback
 from collections import deque
@@ -136,6 +137,12 @@ def _collect(running: dict[int, _Running]) -> Iterator[Event]:
         yield Event(number, message[0], reason="".join(message[1:]), log=log)
 
 
+def _end_with(parent: BaseProcess) -> None:
+    """End this process at once when the one that started it is gone, killed without a chance to say so."""
+    wait([parent.sentinel])
+    os._exit(1)
+
+
 def _work(job: Job, pipe: Connection, log: Path, directory: str, environment: dict[str, str]) -> None:
     # The parent decides what an interrupt means; prints of libraries go to the cell's log.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -143,6 +150,8 @@ def _work(job: Job, pipe: Connection, log: Path, directory: str, environment: di
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     output = os.open(log, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(output, stream)
