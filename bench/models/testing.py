@@ -6,8 +6,7 @@
         model = MyRecommender
         settings = {"factors": 8}
 
-The small world behind it is drawn from a seed: users follow chains of items whose titles share words, so that order,
-co-occurrence and text all carry some signal.
+The small world behind it (``bench.models.world``) is drawn from a seed.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from __future__ import annotations
 import os
 import random
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,91 +22,14 @@ import polars as pl
 import pytest
 
 from bench.data.ragged import Ragged
-from bench.models.contract import Budget, FitReport, Recommender, Requests, Training
-from bench.tasks.requests import Catalogue, TaskName
+from bench.models.contract import Budget, Capabilities, FitReport, Recommender, Requests
+from bench.models.world import SmallWorld, small_world
+from bench.tasks.requests import LABEL_TASKS, TEXT_TASKS, TaskName
 
 __all__ = ["RecommenderContract", "SmallWorld", "small_world"]
 
-GENRES = ("crime", "space", "music", "desert", "ocean")
-WARM_ITEMS, COLD_ITEMS, USERS, COLD_USERS = 30, 6, 40, 4
-PAIR_TASKS = ("rating", "click")
-
-
-class SmallWorld:
-    """Training data and requests of a made-up shop with 30 warm and 6 cold items, 40 warm and 4 cold users."""
-
-    def __init__(self, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        # Codes with gaps and in no order, as a real split has them.
-        codes = np.sort(rng.choice(500, WARM_ITEMS + COLD_ITEMS, replace=False)).astype(np.int32)
-        shuffled = rng.permutation(codes)
-        self.warm, self.cold = np.sort(shuffled[:WARM_ITEMS]), np.sort(shuffled[WARM_ITEMS:])
-        genre = {int(code): GENRES[place % len(GENRES)] for place, code in enumerate(shuffled)}
-        self.items = pl.DataFrame(
-            {
-                "item": codes,
-                "item_id": [f"id{code}" for code in codes],
-                "title": [f"The {genre[int(code)]} story part {code}" for code in codes],
-                "categories": [[genre[int(code)], "Film"] for code in codes],
-            },
-            schema_overrides={"item": pl.Int32},
-        )
-        chains = {name: [code for code in shuffled[:WARM_ITEMS] if genre[int(code)] == name] for name in GENRES}
-        everyone = np.sort(rng.choice(300, USERS + COLD_USERS, replace=False)).astype(np.int32)
-        draw = rng.permutation(everyone)
-        self.users, self.cold_users = np.sort(draw[:USERS]), np.sort(draw[USERS:])
-        self.sequences = Ragged.from_lists([self._walk(rng, chains) for _ in self.users])
-        self.cold_history = Ragged.from_lists([self._walk(rng, chains) for _ in self.cold_users])
-
-    @staticmethod
-    def _walk(rng: np.random.Generator, chains: dict[str, list[Any]]) -> list[int]:
-        steps: list[int] = []
-        for name in rng.permutation(list(chains))[:2]:
-            start = int(rng.integers(2))
-            steps += [int(code) for code in chains[name][start : start + 4]]
-        return steps
-
-    def training(self) -> Training:
-        """Everything but each user's last item."""
-        keep = np.ones(len(self.sequences.values), bool)
-        keep[self.sequences.offsets[1:] - 1] = False
-        seen = self.sequences.keep(keep)
-        count = len(seen.values)
-        return Training(
-            user=self.users,
-            sequences=seen,
-            time=np.arange(count, dtype=np.int64) * 3600,
-            rating=(1 + seen.values % 5).astype(np.float32),
-            items=self._rows(np.unique(seen.values)),
-        )
-
-    def _rows(self, codes: np.ndarray[Any, Any]) -> pl.DataFrame:
-        return self.items.filter(pl.col("item").is_in(codes.tolist())).sort("item")
-
-    def requests(
-        self,
-        task: TaskName = "sequential",
-        *,
-        cold_users: bool = False,
-        cold_items: bool = False,
-        history: Ragged | None = None,
-    ) -> Requests:
-        """Ask about warm (or cold) users: all 36 items as candidates, or, of pairs, one warm (or cold) item each."""
-        user = self.cold_users if cold_users else self.users
-        if history is None:
-            history = self.cold_history if cold_users else self.training().sequences
-        catalogue = Catalogue(self.items["item"].to_numpy(), self.items)
-        asked = None
-        if task in PAIR_TASKS:
-            pool = self.cold if cold_items else self.training().item
-            asked = np.resize(pool, len(user))
-        return Requests(task, user, None if task == "direct" else history, catalogue, self.items, item=asked)
-
-
-@cache
-def small_world(seed: int = 0) -> SmallWorld:
-    """The world of that seed, made once."""
-    return SmallWorld(seed)
+ABOUT_ITEMS = (*LABEL_TASKS, *TEXT_TASKS)
+"""Tasks whose requests are about one item each."""
 
 
 def _disturb_generators() -> None:
@@ -117,6 +38,14 @@ def _disturb_generators() -> None:
     np.random.seed(int.from_bytes(os.urandom(4), "little"))  # noqa: NPY002 (the generator libraries draw from)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(int.from_bytes(os.urandom(4), "little"))
+
+
+def _answered(answers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Where a number, or a text, was given; infinite numbers may not be."""
+    if answers.dtype == object:
+        return ~np.equal(answers, None).astype(bool)
+    assert not np.isinf(answers).any()
+    return ~np.isnan(answers)
 
 
 def _no_progress(done: int, total: int, note: str = "") -> None:
@@ -160,7 +89,7 @@ class RecommenderContract:
         calls: list[float] = []
 
         def validate(asked: Recommender, /) -> float:
-            cls.answers(asked, world.requests(sorted(asked.capabilities.tasks)[-1]))
+            cls.answers(asked, world.requests(sorted(asked.capable(asked.settings).tasks)[-1]))
             calls.append(float(len(calls)))
             return calls[-1]
 
@@ -173,14 +102,20 @@ class RecommenderContract:
     def answers(cls, model: Recommender, requests: Requests, exclude: Ragged | None = None) -> np.ndarray[Any, Any]:
         """Scores of all candidates, shape (requests, candidates); lists are spread out, NaN where not listed.
 
-        What is said of pairs has shape (requests, 1).
+        What is said or written of one item each has shape (requests, 1); texts are objects, None where there is none.
         """
+        if requests.task in TEXT_TASKS:
+            texts = model.write(requests)
+            assert isinstance(texts, pl.Series)
+            assert texts.dtype == pl.String
+            assert len(texts) == len(requests)
+            return np.array(texts.to_list(), object)[:, None]
         if requests.item is not None:
             said = model.rate(requests)
             assert said.shape == (len(requests),)
             assert said.dtype == np.float32
             return said[:, None]
-        if model.capabilities.answers_with == "scores":
+        if model.capable(model.settings).answers_with == "scores":
             scores = model.score(requests)
             assert scores.shape == (len(requests), len(requests.catalogue.items))
             assert scores.dtype == np.float32
@@ -198,12 +133,19 @@ class RecommenderContract:
         return spread
 
     def same(self, left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> None:
-        """Compare answers up to the tolerance."""
+        """Compare answers: numbers up to the tolerance, texts letter by letter."""
+        if left.dtype == object:
+            np.testing.assert_array_equal(left, right)
+            return
         np.testing.assert_allclose(left, right, rtol=self.tolerance, atol=self.tolerance)
+
+    def able(self) -> Capabilities:
+        """What the model declares under the settings of the test."""
+        return self.model.capable(self.model.Settings.model_validate(self.settings))
 
     def tasks(self) -> list[TaskName]:
         """Tasks the model declares."""
-        return sorted(self.model.capabilities.tasks, reverse=True)
+        return sorted(self.able().tasks, reverse=True)
 
     def test_declares_itself(self) -> None:
         """Class attributes are there, and the label is more than the class name of a family."""
@@ -243,34 +185,34 @@ class RecommenderContract:
                 self.same(self.answers(fitted, requests.take(np.array([row]))), whole[[row]])
 
     def test_warm_requests_are_served(self, fitted: Recommender, world: SmallWorld) -> None:
-        """Training users get finite scores for training items."""
+        """Training users get finite scores for, or a text about, training items."""
         known = np.isin(world.items["item"].to_numpy(), world.training().item)
         for task in self.tasks():
-            scores = self.answers(fitted, world.requests(task))
-            if task in PAIR_TASKS:
-                assert np.isfinite(scores).all()
-            elif fitted.capabilities.answers_with == "scores":
-                assert np.isfinite(scores[:, known]).all()
+            served = _answered(self.answers(fitted, world.requests(task)))
+            if task in ABOUT_ITEMS:
+                assert served.all()
+            elif self.able().answers_with == "scores":
+                assert served[:, known].all()
             else:
-                assert (np.isfinite(scores).sum(axis=1) == 5).all()
+                assert (served.sum(axis=1) == 5).all()
 
     def test_cold_items_are_handled_as_declared(self, fitted: Recommender, world: SmallWorld) -> None:
-        """An item never seen in training has a score only if the model says that it serves such items."""
+        """An item never seen in training is answered for only if the model says that it serves such items."""
         cold = np.isin(world.items["item"].to_numpy(), world.cold)
         for task in self.tasks():
-            scores = self.answers(fitted, world.requests(task, cold_items=True))
-            scores = scores if task in PAIR_TASKS else scores[:, cold]
-            if fitted.capabilities.cold_items is None:
-                assert np.isnan(scores).all()
-            elif task in PAIR_TASKS or fitted.capabilities.answers_with == "scores":
-                assert np.isfinite(scores).all()
+            served = _answered(self.answers(fitted, world.requests(task, cold_items=True)))
+            served = served if task in ABOUT_ITEMS else served[:, cold]
+            if self.able().cold_items is None:
+                assert not served.any()
+            elif task in ABOUT_ITEMS or self.able().answers_with == "scores":
+                assert served.all()
 
     def test_cold_users_are_handled_as_declared(self, fitted: Recommender, world: SmallWorld) -> None:
         """A user never seen in training is answered only if the model says so."""
         for task in self.tasks():
             if task != "direct":
-                served = np.isfinite(self.answers(fitted, world.requests(task, cold_users=True))).any(axis=1)
-                assert served.all() if fitted.capabilities.cold_users is not None else not served.any()
+                served = _answered(self.answers(fitted, world.requests(task, cold_users=True))).any(axis=1)
+                assert served.all() if self.able().cold_users is not None else not served.any()
 
     def test_an_empty_history_is_no_crash(self, fitted: Recommender, world: SmallWorld) -> None:
         """A cold user with nothing shown gets finite scores or none, never infinities."""
@@ -286,9 +228,9 @@ class RecommenderContract:
 
     def test_a_mask_is_not_evidence(self, fitted: Recommender, world: SmallWorld) -> None:
         """For models that list: excluding items leaves the order and scores of the others alone."""
-        if fitted.capabilities.answers_with != "lists":
+        if self.able().answers_with != "lists":
             return
-        for task in self.tasks():
+        for task in [task for task in self.tasks() if task not in ABOUT_ITEMS]:
             requests = world.requests(task)
             free = fitted.rank(requests, len(world.items), exclude=Ragged.empty(len(requests)))
             banned = Ragged.from_lists([items[:3] for items in free.items])
