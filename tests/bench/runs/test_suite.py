@@ -58,6 +58,7 @@ def test_changing_settings(quick: Suite) -> None:
         ({"protocol.test_user": 0.1}, "unknown key of protocol"),
         ({"seeds": [1]}, "unknown key to set"),
         ({"primary": "NDGC@10"}, "unknown metric"),
+        ({"primary": "USR"}, "'USR' has no interval"),
         ({"bpr.budget.patience": "many"}, "patience"),
         ({"tasks": ["sequence"]}, "unknown task"),
         ({"split_seed": -1}, "split_seed"),
