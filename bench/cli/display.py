@@ -28,6 +28,8 @@ def show_plan(plan: Plan) -> None:
     for cell in plan.cells:
         if cell.missing:
             print(f"{cell.entry.name}: {cell.missing}")
+    for reason in plan.left_out.values():
+        print(f"left out: {reason}")
     print(f"{len(plan.to_do)} of {len(plan.cells)} cells to run")
 
 

@@ -18,7 +18,7 @@ from bench.models.presets import load_preset
 from bench.runs.store import Store
 from bench.runs.suite import ModelEntry, Suite
 from bench.splits import Split, make_split
-from bench.tasks import RequestSet, request_sets
+from bench.tasks import RequestSet, possible_sets
 
 __all__ = ["Cell", "Plan", "Prediction", "make_plan", "selected_on", "split_of"]
 
@@ -74,13 +74,30 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A suite with its split, request sets and cells."""
+    """A suite with its split, request sets and cells.
+
+    Attributes
+    ----------
+    left_out : mapping of str to str
+        Tasks of the suite that this data, or this protocol, cannot ask, with the reason.
+    """
 
     suite: Suite
     device: str
     split: Split
     sets: tuple[RequestSet, ...]
     cells: tuple[Cell, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> Suite:
+        """The suite with the tasks alone that can be asked."""
+        return _without(self.suite, self.left_out)
+
+    @property
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """The rows of its tables: the suite's entries, or the variants that they stand for."""
+        return tuple({cell.entry.name: cell.entry for cell in self.cells}.values())
 
     @property
     def to_do(self) -> list[Cell]:
@@ -116,14 +133,20 @@ def make_plan(suite: Suite, store: Store, *, device: str = "cpu") -> Plan:
     split = split_of(suite)
     for entry in suite.models:
         load_preset(entry.model)  # tables ask for it: a settings file that is wrong must not wait until then
-        _check_tuned(suite, entry, split)
-    sets = tuple(request_sets(split, suite.tasks))
-    rows = [row for entry in suite.models for row in entry.variants(suite.tasks)]
+    sets, left_out = possible_sets(split, suite.tasks)
+    asked = _without(suite, left_out)
+    for entry in suite.models:
+        _check_tuned(asked, entry, split)
+    rows = [row for entry in suite.models for row in entry.variants(asked.tasks)]
     twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
     if twice:
         raise UsageError(f"two rows of suite {suite.name} are named {twice[0]!r}: rename one of the entries")
-    cells = [_cell(suite, row, seed, split, sets, store, device) for row in rows for seed in suite.seeds]
-    return Plan(suite, device, split, sets, tuple(cells))
+    cells = [_cell(asked, row, seed, split, sets, left_out, store, device) for row in rows for seed in suite.seeds]
+    return Plan(suite, device, split, tuple(sets), tuple(cells), left_out)
+
+
+def _without(suite: Suite, tasks: Collection[str]) -> Suite:
+    return suite.model_copy(update={"tasks": tuple(task for task in suite.tasks if task not in tasks)})
 
 
 def split_of(suite: Suite, *, refit: bool = False) -> Split:
@@ -170,7 +193,8 @@ def _cell(
     entry: ModelEntry,
     seed: int,
     split: Split,
-    sets: tuple[RequestSet, ...],
+    sets: Sequence[RequestSet],
+    left_out: Mapping[str, str],
     store: Store,
     device: str,
 ) -> Cell:
@@ -187,6 +211,8 @@ def _cell(
             )
     except MissingInputError as error:
         missing = str(error)
+    if not set(able.tasks) & set(suite.tasks):
+        missing = missing or next((why for task, why in left_out.items() if task in able.tasks), "")
     metric, tasks = selected_on(suite, fits.tasks)
     validated = [asked.identity for asked in sets if asked.part == "valid" and asked.task in tasks]
     spec = {

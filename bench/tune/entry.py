@@ -63,8 +63,8 @@ class EntryTuning:
         """Why there is nothing to do, if so."""
         cell, model = self.cell, model_class(self.cell.entry.model)
         able = model.capable(self.cell.entry.parsed_settings())
-        if not set(able.tasks) & set(self.plan.suite.tasks):
-            return Skipped(f"it does none of the suite's tasks ({', '.join(self.plan.suite.tasks)})")
+        if not set(able.tasks) & set(self.plan.asked.tasks):
+            return Skipped(f"it does none of the suite's tasks ({', '.join(self.plan.asked.tasks)})")
         if not self.space:
             return Skipped(
                 f"the suite sets all there is to tune ({', '.join(self.kept)})" if self.kept else "nothing to tune"
@@ -123,7 +123,7 @@ class EntryTuning:
             return Tried(settings, None, reason=str(error))
         with tempfile.TemporaryDirectory(prefix="bench-trial-") as place:
             result = Path(place) / "result.json"
-            job = TrialJob(self.plan.suite.model_copy(update={"models": (trial,)}), self.plan.device, result)
+            job = TrialJob(self.plan.asked.model_copy(update={"models": (trial,)}), self.plan.device, result)
             started, last = time.perf_counter(), Event(0, "failed", reason="nothing was heard of the trial")
             with closing(run_jobs([job], preload=self.preload)) as events:
                 for last in events:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from bench.errors import UsageError
 from bench.results import compare, load_measurements, load_results
 from bench.runs.run import Outcome, run
 from bench.runs.store import Store
@@ -88,3 +89,25 @@ def test_several_kinds_of_task_have_a_primary_metric_each(go: Callable[[str], Ou
     assert "RMSE on tiny" in said
     assert "a draw of 10 items" in said
     assert "Sampled: each answer" in said
+
+
+def test_a_task_that_the_data_cannot_ask_is_left_out_and_said(go: Callable[[str], Outcome]) -> None:
+    outcome = go(
+        "protocol: {name: leave-one-out}, tasks: [click, rating, headline], metrics: [AUC, RMSE, ROUGE-L],"
+        " primary: [AUC, RMSE, ROUGE-L]"
+    )
+    assert not outcome.failed
+    assert sorted(outcome.plan.left_out) == ["click", "headline"]
+    assert outcome.plan.suite.tasks == ("click", "rating", "headline")
+    # Chosen by the first task that is left, not by one that nobody can be asked.
+    assert {cell.spec["selected_on"]["metric"] for cell in outcome.plan.cells} == {"RMSE"}
+    said = (outcome.folder / "table.md").read_text()
+    assert "Left out: tiny, leave-one-out, split seed 0: nothing is held out for the task 'headline'" in said
+    assert "no review texts" in said
+
+
+def test_a_suite_of_which_nothing_can_be_asked_is_refused(go: Callable[[str], Outcome]) -> None:
+    with pytest.raises(UsageError, match=r"task 'click': .*; .*task 'headline': no review texts"):
+        go(
+            "protocol: {name: leave-one-out}, tasks: [click, headline], metrics: [AUC, ROUGE-L], primary: [AUC, ROUGE-L]"
+        )
