@@ -81,7 +81,7 @@ def _fit_and_store(
     """Fit and store; also says whether it is this fit that is stored."""
     suite = job.suite
     model = model_class(cell.entry.model)(fitting, device=job.device)
-    metric, tasks = selected_on(suite, model.capable(fitting).tasks)
+    metric, tasks = selected_on(plan.asked, model.capable(fitting).tasks)
     sets = [asked for asked in plan.sets if asked.task in tasks]
     validate = validation(sets, parse(metric), k=suite.depth, limit=suite.validation_requests)
 
