@@ -70,8 +70,8 @@ FAMILIES: dict[str, dict[str, Question]] = {
         "{yes_no}": Question((_HISTORY, _ITEM), _WHO),
     },
     "explanation": {
-        "{explanation}": Question((_WHO, _ITEM), frozenset({"star", "feature", "headline"})),
-        "{star} , {explanation}": Question((_WHO, _ITEM), frozenset({"feature", "headline"})),
+        "{explanation}": Question((_ITEM,), _WHO | {"star", "feature", "headline"}),
+        "{star} , {explanation}": Question((_ITEM,), _WHO | {"feature", "headline"}),
     },
     "review": {
         "{headline}": Question((frozenset({"body"}),), _WHO),

@@ -100,7 +100,7 @@ def test_interactions_alone_leave_ids(small: PromptCollection) -> None:
 
 def test_ratings_without_titles_leave_the_held_out_prompt_behind() -> None:
     usable = load_prompts("movielens").usable({"star"})
-    assert [t.id for t in usable.seen("rating")] == ["1-1", "1-3", "1-4", "1-6"]
+    assert [t.id for t in usable.seen("rating")] == ["1-1", "1-3", "1-4", "1-6", "1-n1", "1-n2"]
     with pytest.raises(UsageError, match="hold no template of the family 'rating' out"):
         usable.held_out("rating")
 
