@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bench.metrics import RankMetric, parse
 from bench.models import model_class
+from bench.report.families import joined, spokesmen
 from bench.report.measures import coverage, unit_mean, units_of, values_of
 from bench.report.tuning import tuning_of
 from bench.report.values import Model, Reference, Row, Table
@@ -20,7 +21,7 @@ from bench.runs.store import Store, read_json
 from bench.stats import Comparison, Interval, Units, compare_all, intervals
 from bench.tasks import RequestSet
 
-__all__ = ["LEVEL", "PERMUTATIONS", "REPLICATES", "collect", "stored_models"]
+__all__ = ["LEVEL", "PERMUTATIONS", "REPLICATES", "collect", "measured_on", "stored_models"]
 
 PERMUTATIONS = 10_000
 REPLICATES = 2_000
@@ -33,26 +34,29 @@ Measured = dict[str, list[pl.DataFrame]]
 def stored_models(plan: Plan, store: Store) -> list[Model]:
     """Every entry of the suite with at least one stored fit, in the order of the suite."""
     found = []
-    for entry in plan.suite.models:
+    for entry in plan.entries:
         cells = tuple(cell for cell in plan.cells if cell.entry.name == entry.name and store.has_cell(cell.key))
         if cells:
             fits = tuple(read_json(store.cell(cell.key) / "fit.json") for cell in cells)
             side = model_class(entry.model).side
             found.append(Model(entry.name, cells[0].label, entry.block, side, cells, fits, tuning_of(entry)))
     labels = Counter(model.label for model in found)
-    return [
-        model if labels[model.label] == 1 else Model(**{**vars(model), "label": f"{model.label} [{model.name}]"})
-        for model in found
-    ]
+    return joined(
+        [
+            model if labels[model.label] == 1 else replace(model, label=f"{model.label} [{model.name}]")
+            for model in found
+        ]
+    )
 
 
 def collect(plan: Plan, store: Store) -> list[Table]:
-    """One table a test set, in the order of the split."""
+    """One table a test set, in the order of the split; of the prompts of one fit, one has a row."""
     models = stored_models(plan, store)
     return [_table(asked, plan, store, models) for asked in plan.sets if asked.part == "test"]
 
 
-def _measured(name: str, store: Store, models: Sequence[Model]) -> Measured:
+def measured_on(name: str, store: Store, models: Sequence[Model]) -> Measured:
+    """What is stored of the models' answers to the request set called ``name``."""
     measured: Measured = {}
     for model in models:
         frames = [
@@ -69,8 +73,10 @@ def _measured(name: str, store: Store, models: Sequence[Model]) -> Measured:
 def _table(asked: RequestSet, plan: Plan, store: Store, models: Sequence[Model]) -> Table:
     primary = plan.suite.primary_for(asked.task)
     metrics = list(dict.fromkeys((primary, *plan.suite.metrics_for(asked.task))))
-    measured = _measured(asked.name, store, models)
-    absent = tuple(model.label for model in models if model.name not in measured)
+    measured = measured_on(asked.name, store, models)
+    models = spokesmen(models, asked, measured)
+    measured = {model.name: measured[model.name] for model in models if model.name in measured}
+    absent = tuple(model.title for model in models if model.name not in measured)
     if not measured:
         return Table(asked, "", (), Reference(None, "nothing has been asked yet"), absent)
     some = next(iter(measured.values()))[0]
@@ -162,7 +168,7 @@ def _reference(asked: RequestSet, plan: Plan, store: Store, ranked: Sequence[Mod
     twin = asked.name.replace("test/", "valid/", 1)
     if twin not in {other.name for other in plan.sets}:
         return Reference(None, "there is no matching validation set to choose one on, so nothing is tested")
-    measured = _measured(twin, store, classics)
+    measured = measured_on(twin, store, classics)
     measured = {name: frames for name, frames in measured.items() if coverage(frames) > 0}
     if not measured:
         return Reference(None, "no classic model serves the matching validation set, so nothing is tested")

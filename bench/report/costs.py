@@ -19,12 +19,18 @@ COLUMNS = (
 )  # fmt: skip
 
 
+RESUMED = "fit, resumed"
+"""The stage of a fit that went on from one that was cut off: its seconds are those of the last stretch."""
+
+
 def cost_lines(plan: Plan, store: Store) -> list[dict[str, Any]]:
     """One line a stored fit and a stored prediction, in the order of the plan."""
-    lines = []
+    lines, fitted = [], set[str]()
     for cell in plan.cells:
         if cell.key and store.has_cell(cell.key):
-            lines.append(_fit(plan, store, cell))
+            if cell.key not in fitted:  # others may ask the same fit
+                lines.append(_fit(plan, store, cell))
+                fitted.add(cell.key)
             lines += [
                 _prediction(plan, store, cell, prediction.name, prediction.key)
                 for prediction in cell.predictions
@@ -49,11 +55,12 @@ def _common(plan: Plan, cell: Cell, provenance: dict[str, Any]) -> dict[str, Any
 
 def _fit(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
     folder = store.cell(cell.key)
-    fit = read_json(folder / "fit.json")
+    fit, provenance = read_json(folder / "fit.json"), read_json(folder / "provenance.json")
     learned = ("parameters_trained", "parameters_total", "steps", "epochs", "stopped", "converged")
     return {
-        **_common(plan, cell, read_json(folder / "provenance.json")),
-        "stage": "fit",
+        **_common(plan, cell, provenance),
+        **({"label": fit["label"]} if cell.asking else {}),
+        "stage": RESUMED if provenance.get("resumed") else "fit",
         **{name: fit[name] for name in learned},
     }
 
@@ -65,11 +72,15 @@ def _prediction(plan: Plan, store: Store, cell: Cell, name: str, key: str) -> di
 
 
 def cost_grid(plan: Plan, lines: Sequence[dict[str, Any]]) -> Grid:
-    """One row a model: fitting and predicting, averaged over its seeds."""
+    """One row a fit: fitting, and predicting for all that ask it, averaged over its seeds."""
     rows = []
-    for name in dict.fromkeys(line["model"] for line in lines):
-        own = [line for line in lines if line["model"] == name]
-        fits, asked = [line for line in own if line["stage"] == "fit"], [line for line in own if line["stage"] != "fit"]
+    fitted_by = {line["cell"]: line["model"] for line in lines if line["stage"] != "predict"}
+    for name in dict.fromkeys(fitted_by.values()):
+        own = [line for line in lines if fitted_by[line["cell"]] == name]
+        fits, asked = (
+            [line for line in own if line["stage"] != "predict"],
+            [line for line in own if line["stage"] == "predict"],
+        )
         requests = sum(line["requests"] for line in asked)
         answering = sum(line["wall_s"] for line in asked)
         rows.append(
@@ -97,6 +108,8 @@ def cost_grid(plan: Plan, lines: Sequence[dict[str, Any]]) -> Grid:
     notes = [f"Machine: {'; '.join(machines)}."] if lines else []
     if any(line["shared_machine"] for line in lines):
         notes.append("Cells ran side by side on a shared machine: their seconds are upper bounds.")
+    if resumed := sorted({line["label"] for line in lines if line["stage"] == RESUMED}):
+        notes.append(f"Went on from an interrupted fit, whose seconds are not counted: {', '.join(resumed)}.")
     notes.append(
         "Mean of the training seeds. Fit includes the validation that selects the kept step; predict takes all "
         "validation and test requests. Memory is the peak of the whole process. Threads: as OMP_NUM_THREADS set them."

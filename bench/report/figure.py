@@ -80,8 +80,8 @@ def draw(plan: Plan, tables: Sequence[Table], *, svg: Path, png: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    by_model = {row.model.name: row.model for table in tables for row in table.rows}
-    models = [by_model[entry.name] for entry in plan.suite.models if entry.name in by_model]
+    by_line = {row.model.line: row.model for table in tables for row in table.rows}
+    models = [by_line[entry.name] for entry in plan.entries if entry.name in by_line]
     looks = _looks(models)
     primaries = dict.fromkeys(plan.suite.primary_for(table.asked.task) for table in tables)
     runs = _runs(tables)
@@ -147,7 +147,7 @@ def _title(table: Table, tables: Sequence[Table]) -> str:
 
 
 def _row(table: Table, model: Model) -> Row | None:
-    return next((row for row in table.rows if row.model.name == model.name), None)
+    return next((row for row in table.rows if row.model.line == model.line), None)
 
 
 def _dots(
@@ -162,7 +162,7 @@ def _dots(
             continue
         found = row.intervals[metric]
         axes.errorbar(found.mean, place, xerr=_arms(found.mean, found.low, found.high), **looks[model.name].style)
-        if model.name == table.reference.name:
+        if row.model.name == table.reference.name:
             axes.axvline(found.mean, color=looks[model.name].colour, linewidth=0.8, linestyle=":", zorder=0)
     axes.set_ylim(len(models) - 0.4, -0.6)
     axes.set_xlim(left=0)
@@ -201,7 +201,7 @@ def _arms(mean: float, low: float, high: float) -> list[list[float]]:
 
 
 def _name(model: Model) -> str:
-    return model.label if model.block == "main" else f"{model.label}, {model.block}"
+    return model.title if model.block == "main" else f"{model.title}, {model.block}"
 
 
 def _handle(model: Model, look: _Look) -> Any:

@@ -61,13 +61,13 @@ def _main(plan: Plan, tables: Sequence[Table], absent: Sequence[str], *, leaves_
     columns = []
     for table in tables:
         values = _best_in_bold(table.rows, primary)
-        columns.append({row.model.name: _glance(row, table, values[row.model.name]) for row in table.rows})
-    models = {row.model.name: row.model for table in tables for row in table.rows}
-    ordered = [models[entry.name] for entry in plan.suite.models if entry.name in models]
+        columns.append({row.model.line: _glance(row, table, values[row.model.name]) for row in table.rows})
+    models = {row.model.line: row.model for table in tables for row in table.rows}
+    ordered = [models[entry.name] for entry in plan.entries if entry.name in models]
     rows = {
-        model.name: (Cell(model.label), *(column.get(model.name, Cell("")) for column in columns)) for model in ordered
+        model.name: (Cell(model.title), *(column.get(model.line, Cell("")) for column in columns)) for model in ordered
     }
-    references = [row.model.label for table in tables for row in table.rows if row.model.name == table.reference.name]
+    references = [row.model.title for table in tables for row in table.rows if row.model.name == table.reference.name]
     said = notes.legend(primary, list(dict.fromkeys(references)), asked[0].answers)
     untested = [heading for heading, table in zip(headings, tables, strict=True) if table.reference.name is None]
     if untested:
@@ -76,6 +76,7 @@ def _main(plan: Plan, tables: Sequence[Table], absent: Sequence[str], *, leaves_
         said.append("Both cold: the other k, and the ranking among all items, stand in the tables below.")
     said += [
         *notes.about_requests(tables),
+        *notes.about_prompts(tables),
         *notes.about_data(plan),
         *notes.about_training(plan, tables),
         *absent,
@@ -121,6 +122,7 @@ def detail(plan: Plan, table: Table, absent: Sequence[str]) -> Grid:
         *notes.about_requests([table]),
         *notes.about_tests(plan, table),
         *notes.about_metrics(metrics),
+        *notes.about_prompts([table]),
         *notes.about_data(plan),
         *notes.about_training(plan, [table]),
     ]

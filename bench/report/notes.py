@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from bench.data.hashing import canonical_json
 from bench.metrics import parse
 from bench.report import wording
 from bench.report.collect import LEVEL, PERMUTATIONS, REPLICATES
@@ -20,6 +21,7 @@ __all__ = [
     "UNSERVED",
     "about_data",
     "about_metrics",
+    "about_prompts",
     "about_requests",
     "about_tests",
     "about_training",
@@ -55,9 +57,16 @@ def legend(primary: str, references: Sequence[str], answers: Answers | Labels | 
 
 def about_data(plan: Plan) -> list[str]:
     """Data set, protocol, split, and what its makers warn of."""
+    leak = (
+        "LEAK: an index of this table was numbered from held-out events. The suite sets allow_leaky_index: models were "
+        "handed every user's full sequence, the validation and test events included, to number items by. This shows "
+        "what such numbers give away; no figure of such a model is a fair result."
+    )
     return [
+        *([leak] if plan.suite.allow_leaky_index else []),
         f"Data: {plan.split.dataset}. Protocol: {plan.split.protocol}. Split {plan.split.identity[:12]}.",
         *plan.split.notes,
+        *(f"Left out: {why}" for why in plan.left_out.values()),
     ]
 
 
@@ -71,6 +80,21 @@ def about_requests(tables: Sequence[Table]) -> list[str]:
     if len(asked) == 1:
         return list(columns)
     return [f"{'; '.join(headings)}: {note}" for note, headings in columns.items()]
+
+
+def about_prompts(tables: Sequence[Table]) -> list[str]:
+    """Which prompt the rows that stand for several are asked with."""
+    chosen: dict[str, dict[str, str]] = {}
+    for table in tables:
+        for row in table.rows:
+            if row.model.prompt is not None:
+                prompt = f"{row.model.prompt.id}, {row.model.prompt.group}"
+                chosen.setdefault(row.model.title, {})[wording.task(table.asked.task)] = prompt
+    return [
+        f"{title} is one fit, asked with several prompts. Here stands the first seen one of each task "
+        f"({'; '.join(f'{task}: {prompt}' for task, prompt in prompts.items())}); all of them are in prompts.md."
+        for title, prompts in chosen.items()
+    ]
 
 
 def about_metrics(metrics: Sequence[str]) -> list[str]:
@@ -122,7 +146,7 @@ def about_tests(plan: Plan, table: Table) -> list[str]:
 
 def about_training(plan: Plan, tables: Sequence[Table]) -> list[str]:
     """Seeds, tuning, convergence, and ties where items are ranked."""
-    models = {row.model.name: row.model for table in tables for row in table.rows}
+    models = {row.model.line: row.model for table in tables for row in table.rows}
     seeds = ", ".join(map(str, plan.suite.seeds))
     notes = [
         f"Training seed{'s' if len(plan.suite.seeds) > 1 else ''} {seeds}. Models that train in steps keep the step "
@@ -134,7 +158,7 @@ def about_training(plan: Plan, tables: Sequence[Table]) -> list[str]:
             "Refitted: once chosen, every model learned again from training and validation events together, for as "
             "many passes as validation had chosen; stopping and convergence are those of the first fit."
         )
-    starved = [f"{model.label} (ended by {model.stopped})" for model in models.values() if not model.converged]
+    starved = [f"{model.title} (ended by {model.stopped})" for model in models.values() if not model.converged]
     if starved:
         notes.append(f"Not converged, more training may help: {', '.join(starved)}.")
     if any(isinstance(table.asked.answers, Answers) for table in tables):
@@ -145,12 +169,19 @@ def about_training(plan: Plan, tables: Sequence[Table]) -> list[str]:
 def absences(plan: Plan, models: Sequence[Model], failed: Mapping[str, str], missing: Mapping[str, str]) -> list[str]:
     """Which entries of the suite have no numbers, and why."""
     stored = {(model.name, cell.seed) for model in models for cell in model.cells}
-    notes = []
+    told: dict[tuple[str, str, str], list[str]] = {}
     for cell in plan.cells:
+        # Those who share a fit have a line together.
+        shared = canonical_json(cell.spec) if cell.asking else cell.name
         if cell.name in failed:
-            notes.append(f"Failed: {cell.name}: {failed[cell.name]}")
+            told.setdefault(("Failed", failed[cell.name], shared), []).append(cell.name)
         elif reason := cell.missing or missing.get(cell.name, ""):
-            notes.append(f"Not run: {cell.name}: {reason}")
+            told.setdefault(("Not run", reason, shared), []).append(cell.name)
         elif (cell.entry.name, cell.seed) not in stored:
-            notes.append(f"Not run: {cell.name} ({cell.label}): not in the store.")
-    return notes
+            named = f"{cell.name} ({cell.label})"
+            told.setdefault(("Not run", "not in the store.", shared), []).append(named)
+    return [f"{what}: {_some(names)}: {why}" for (what, why, _), names in told.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 4 else f"{names[0]} and {len(names) - 1} more rows of its fit"

@@ -23,9 +23,9 @@ def tuning_of(entry: ModelEntry) -> str:
 
 def about_tuning(models: Sequence[Model]) -> list[str]:
     """One note, if there is anything to say."""
-    untuned = [model.label for model in models if model.tuning == "untuned"]
+    untuned = [model.title for model in models if model.tuning == "untuned"]
     tuned = [
-        (f"{model.label} ({model.tuning.removeprefix('tuned: ')})", entry.tuned.budget)
+        (f"{model.title} ({model.tuning.removeprefix('tuned: ')})", entry.tuned.budget)
         for model in models
         if (entry := model.cells[0].entry).tuned is not None
     ]

@@ -11,7 +11,31 @@ if TYPE_CHECKING:
     from bench.stats import Comparison, Interval
     from bench.tasks import RequestSet
 
-__all__ = ["Model", "Reference", "Row", "Table"]
+__all__ = ["Model", "Prompt", "Reference", "Row", "Table"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The words that a fitted model is asked with.
+
+    Attributes
+    ----------
+    id : str
+    task : str
+    group : str
+        ``"seen"`` in training, ``"held-out"`` as the original's, or a paraphrase in other words (``"word"``), of
+        another structure (``"structure"``) or in another register (``"register"``).
+    of : str or None
+        The seen prompt that a paraphrase varies.
+    untrained : tuple of str
+        Its words that training never showed.
+    """
+
+    id: str
+    task: str
+    group: str
+    of: str | None
+    untrained: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +58,12 @@ class Model:
         The fit report of each cell.
     tuning : str
         ``"untuned"``, ``"tuned: 20 trials, 0.4 h"``, or nothing where there is nothing to tune.
+    family : str
+        First of the entries that ask the same fit and differ in the prompt alone; empty where there are no others.
+    family_label : str
+        What tables print for all of them.
+    prompt : Prompt or None
+        Of a member of a family.
     """
 
     name: str
@@ -43,6 +73,19 @@ class Model:
     cells: tuple[Cell, ...]
     fits: tuple[Mapping[str, Any], ...]
     tuning: str = ""
+    family: str = ""
+    family_label: str = ""
+    prompt: Prompt | None = None
+
+    @property
+    def line(self) -> str:
+        """The line of a table over several request sets in which it stands: its own, or that of its family."""
+        return self.family or self.name
+
+    @property
+    def title(self) -> str:
+        """What such a line is called."""
+        return self.family_label or self.label
 
     @property
     def converged(self) -> bool:
