@@ -2,7 +2,7 @@
 
 Every prompt is drawn on its own: a template by the sampling numbers, then a row of the training data. No list of
 prompts, or of rows with their templates, is ever made. Prompts come in batches that hold one kind of answers (ids,
-short ones, texts) and about one length, so that little is padding. Batches are drawn ``POOL`` at a time from a
+short ones, texts) and about one length, so that little is padding. Some batches at a time, a pool, are drawn from a
 generator seeded by (seed, number of the pool): a batch depends on the seed and its number alone.
 """
 
@@ -29,8 +29,8 @@ from llm_models.prompts import PromptCollection, Template, words
 
 __all__ = ["Mixture"]
 
-#: Batches drawn at once.
-POOL = 16
+#: Prompts drawn at once, and the fewest batches.
+POOL_PROMPTS, POOL_BATCHES = 4096, 8
 #: Fields that make an input many times longer.
 LONG = frozenset({"candidates", "body", "history_titles"})
 #: Family that is asked, never trained on.
@@ -77,6 +77,7 @@ class Mixture:
         self, training: Training, writer: Writer, prompts: PromptCollection, settings: P5Settings, seed: int
     ) -> None:
         self.writer, self.settings, self.seed = writer, settings, seed
+        self._pool_size = max(POOL_PROMPTS // settings.batch, POOL_BATCHES)
         self.left_out: dict[str, str] = {}
         self._drawn_from = "the protocol's pairs" if of_pairs(training) else "the training events"
         templates = self._templates(training, prompts)
@@ -100,7 +101,7 @@ class Mixture:
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Draw batches from number ``start`` on; each depends on the seed and its number alone."""
-        pool, skipped = divmod(start, POOL)
+        pool, skipped = divmod(start, self._pool_size)
         while True:
             yield from self._pool(pool)[skipped:]
             pool, skipped = pool + 1, 0
@@ -115,9 +116,9 @@ class Mixture:
         Returns
         -------
         dict
-            ``prompts_an_epoch`` (float), ``sampling``, ``ratings_and_reviews_from``, ``families``: name -> ``rows`` (as
-            the sampling numbers count them), ``share`` of the prompts, ``templates`` (id -> share) and ``listed`` (id
-            -> candidates shown); ``left_out``: family or template -> why.
+            ``prompts_an_epoch`` (float), ``ids`` (kinds), ``sampling``, ``ratings_and_reviews_from``, ``families``:
+            name -> ``rows`` (as the sampling numbers count them), ``share`` of the prompts, ``templates`` (id ->
+            share) and ``listed`` (id -> candidates shown); ``left_out``: family or template -> why.
         """
         total, numbers = self.prompts_an_epoch, self.settings.numbers
         families = {}
@@ -132,6 +133,7 @@ class Mixture:
             }
         return {
             "prompts_an_epoch": total,
+            "ids": {"users": self.writer.world.users.kind, "items": self.writer.world.items.kind},
             "sampling": numbers.model_dump(mode="json"),
             "ratings_and_reviews_from": self._drawn_from,
             "families": families,
@@ -214,12 +216,12 @@ class Mixture:
         """Draw so many batches, each lane as often as its share of the prompts says, up to rounding by chance."""
         generator = np.random.default_rng([self.seed, 5, number])
         weights = np.cumsum([sum(entry.number for entry in lane) for lane in self._lanes])
-        places = (generator.random() + np.arange(POOL)) / POOL * weights[-1]
+        places = (generator.random() + np.arange(self._pool_size)) / self._pool_size * weights[-1]
         lanes, counts = np.unique(np.searchsorted(weights[:-1], places, side="right"), return_counts=True)
         batches: list[Batch] = []
         for lane, count in zip(lanes.tolist(), counts.tolist(), strict=True):
             batches += self._batched(self._draw(generator, self._lanes[lane], count * self.settings.batch))
-        return [batches[place] for place in generator.permutation(POOL).tolist()]
+        return [batches[place] for place in generator.permutation(self._pool_size).tolist()]
 
     def _draw(self, generator: np.random.Generator, entries: list[_Entry], number: int) -> list[Prompt]:
         """Draw prompts of one lane."""
@@ -236,7 +238,7 @@ class Mixture:
         ids, words = self.writer.encode(texts)
         lengths = (ids != PAD).sum(1)
         asked = np.array([sum(map(len, own)) for own in answers])
-        order = np.argsort(lengths + asked, kind="stable")
+        order = np.argsort(lengths + 2 * asked, kind="stable")
         for rows in order.reshape(-1, self.settings.batch):
             width = lengths[rows].max()
             yield Batch(ids[rows, :width], words[rows, :width], self.writer.labels([answers[row] for row in rows]))

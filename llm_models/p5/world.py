@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from bench.models import Training
 from llm_models.indexing import IdIndex
@@ -123,15 +121,15 @@ def _spread(index: IdIndex, frame: pl.DataFrame, read: Callable[[pl.DataFrame], 
 def _names(training: Training, users: IdIndex) -> Texts:
     """The name under which each user wrote their last training review that has one."""
     names: list[str | None] = [None] * len(users.code)
-    of_pairs = None if training.pairs is None else training.pairs.reviews
-    reviews = training.reviews if of_pairs is None else of_pairs
+    pairs = training.pairs
+    if pairs is not None and pairs.reviews is not None:
+        reviews, codes = pairs.reviews, pairs.user
+    else:
+        reviews, codes = training.reviews, training.user[training.sequences.row_of]
     if reviews is None or "reviewer" not in reviews.columns:
         return tuple(names)
-    codes: NDArray[np.int32] = (
-        training.user[training.sequences.row_of] if of_pairs is None else training.pairs.user  # type: ignore[union-attr]
-    )
-    only = type(reviews)(reviews.path, reviews.rows, ("reviewer",))
-    for at, name in zip(users.rows(codes).tolist(), only.frame()["reviewer"], strict=True):
-        if at >= 0 and (shown := tidy(name)):
-            names[at] = shown
+    shown = replace(reviews, columns=("reviewer",)).frame()["reviewer"]
+    for at, name in zip(users.rows(codes).tolist(), map(tidy, shown), strict=True):
+        if at >= 0 and name is not None:
+            names[at] = name
     return tuple(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ IGNORED = -100
 COMMA, ARROW = " , ", " -> "
 #: What is said in place of a text that an item lacks.
 UNTITLED, UNKNOWN = "an item without a title", "unknown"
+#: Titles of a history that are shown, the latest: a title is as long as many ids.
+TITLES = 10
 #: A long name, to reckon the room for others.
 NAME = "Maximiliana Featherstonehaugh"
 #: Fields whose parts are left out where an input grows too long: from a body the end, from a history the oldest.
@@ -107,7 +109,7 @@ class Writer:
         item : int or None
             Position in the index; ``None`` or -1: an item without an id, which no template may show then.
         history, candidates : sequence of int
-            Positions of items.
+            Positions of items; of titles the latest 10 are shown.
         arrow : bool
             Join the history by arrows and not by commas.
         title, brand, price : str, optional
@@ -135,7 +137,7 @@ class Writer:
             word = world.items.word
             shown["history"] = [word[i] for i in _listed(history)]
         if "history_titles" in fields:
-            shown["history_titles"] = [world.title[i] or UNTITLED for i in _listed(history)]
+            shown["history_titles"] = [world.title[i] or UNTITLED for i in _listed(history)[-TITLES:]]
         for field, parts in shown.items():
             values[field] = separator.join(parts)
         text = template.render(**values)
@@ -151,10 +153,10 @@ class Writer:
             values[BODY] = " ".join(body[: self._fit(body, room)])
         elif shown:
             # Ids and titles of one item go together.
-            steps = [by.join(parts) + by for parts in zip(*(parts[::-1] for parts in shown.values()), strict=True)]
+            steps = [by.join(parts) + by for parts in zip_longest(*(p[::-1] for p in shown.values()), fillvalue="")]
             kept = self._fit(steps, room)
             for field, parts in shown.items():
-                values[field] = by.join(parts[len(parts) - kept :])
+                values[field] = by.join(parts[max(len(parts) - kept, 0) :])
         return template.render(**values)
 
     def _fit(self, parts: Sequence[str], room: int) -> int:
