@@ -24,12 +24,13 @@ def parse(text: str) -> Metric:
         For an unknown name or a cut-off that is not a positive number.
     """
     wanted = text.strip()
-    for metric in (*PAIR_METRICS, *TEXT_METRICS):
+    named: tuple[PairMetric | TextMetric, ...] = (*PAIR_METRICS, *TEXT_METRICS)
+    for metric in named:
         if metric.name.upper() == wanted.upper():
             return metric
     match = re.fullmatch(r"([A-Za-z]+)@([1-9]\d*)", wanted)
     if match is None or match[1].upper() not in RANK_METRICS:
         raise nearest(
-            "metric", text, [*(f"{name}@10" for name in RANK_METRICS), *map(str, (*PAIR_METRICS, *TEXT_METRICS))]
+            "metric", text, [*(f"{name}@10" for name in RANK_METRICS), *map(str, named)]
         )
     return RankMetric(match[1].upper(), int(match[2]))

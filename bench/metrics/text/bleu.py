@@ -119,7 +119,7 @@ def _linearised(corpus: float, length: Floats, actual: Floats, matched: Floats, 
     relative = (_relative(matched) - _relative(total)).mean(axis=1)
     if length.sum() < actual.sum():
         relative += actual.sum() / length.sum() * (_relative(length) - _relative(actual))
-    return corpus * (1 + relative)
+    return np.asarray(corpus * (1 + relative), np.float64)
 
 
 def _relative(counts: Floats) -> Floats:
