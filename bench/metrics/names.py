@@ -30,7 +30,5 @@ def parse(text: str) -> Metric:
             return metric
     match = re.fullmatch(r"([A-Za-z]+)@([1-9]\d*)", wanted)
     if match is None or match[1].upper() not in RANK_METRICS:
-        raise nearest(
-            "metric", text, [*(f"{name}@10" for name in RANK_METRICS), *map(str, named)]
-        )
+        raise nearest("metric", text, [*(f"{name}@10" for name in RANK_METRICS), *map(str, named)])
     return RankMetric(match[1].upper(), int(match[2]))
