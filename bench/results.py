@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +32,10 @@ _STORE = "results/runs"
 
 @dataclass(frozen=True)
 class _Stored:
-    """One stored prediction with the names that its cell goes by.
+    """One stored prediction with the names that it goes by.
 
-    ``variant`` is the same for cells that differ in the training seed only; ``asked`` identifies the request set.
+    ``variant`` is the same for what differs in the training seed only; ``asked`` identifies the request set; ``asking``
+    says how its fit was asked, where that is not the default.
     """
 
     cell: str
@@ -46,19 +48,22 @@ class _Stored:
     name: str
     unit: str
     k: int
+    asking: str
 
     @property
     def task(self) -> str:
         return self.name.split("/")[1]
 
     def is_called(self, name: str) -> bool:
-        """Whether ``name`` is its model's name or label, or its cell's key (eight letters or more are enough)."""
-        return name in (self.about["name"], self.about["label"]) or (len(name) >= 8 and self.cell.startswith(name))
+        """Whether ``name`` is its name or label, or its key or its cell's (eight letters or more are enough)."""
+        keys = (self.cell, self.prediction) if len(name) >= 8 else ()
+        return name in (self.about["name"], self.about["label"]) or any(key.startswith(name) for key in keys)
 
 
 def _stored(store: Store) -> list[_Stored]:
     found = sorted(
-        _walk(store), key=lambda one: (one.about["dataset"], one.name, one.about["name"], one.seed, one.cell)
+        _walk(store),
+        key=lambda one: (one.about["dataset"], one.name, one.about["name"], one.seed, one.cell, one.asking),
     )
     if not found:
         raise UsageError(f"nothing is stored in {store.root}; `bench run --suite quick` fills a store")
@@ -69,20 +74,22 @@ def _walk(store: Store) -> Iterator[_Stored]:
     for fit in store.root.glob("*/fit.json"):
         cell = fit.parent.name
         spec, about = read_json(fit.with_name("spec.json")), read_json(fit.with_name("about.json"))
-        variant = digest({name: value for name, value in spec.items() if name != "seed"})
+        but_seed = {name: value for name, value in spec.items() if name != "seed"}
         for path in (fit.parent / "predictions").glob("*/measurements.parquet"):
-            asked = read_json(path.with_name("spec.json"))
+            asked, named = read_json(path.with_name("spec.json")), path.with_name("about.json")
+            asking = asked.get("asking", {})
             yield _Stored(
                 cell,
                 path.parent.name,
-                about,
+                {**about, **read_json(named)} if named.is_file() else about,
                 spec["seed"],
                 spec["split"],
-                variant,
+                digest({**but_seed, "asking": asking}),
                 asked["set"],
                 asked["name"],
                 asked["unit"],
                 asked["k"],
+                ", ".join(f"{name}={value}" for name, value in asking.items() if value != spec["settings"][name]),
             )
 
 
@@ -99,7 +106,8 @@ def load_results(store: str | Path = _STORE, *, metrics: Sequence[str] = METRICS
     -------
     pandas.DataFrame
         ``dataset``, ``protocol``, ``split``; ``part``, ``task``, ``quadrant``, ``shots``, ``pool`` and ``set`` (their
-        joint name); ``model``, ``label``, ``seed``; ``metric``, ``mean`` (within the unit of inference first, as in the
+        joint name); ``model``, ``label``, ``asking`` (how the fitted model was asked, such as ``"prompt=2-13"``; empty
+        for its defaults), ``seed``; ``metric``, ``mean`` (within the unit of inference first, as in the
         tables), ``mean_ties_expected``, ``coverage``, ``requests``; and the keys ``cell`` and ``prediction``.
 
     Raises
@@ -121,8 +129,8 @@ def load_results(store: str | Path = _STORE, *, metrics: Sequence[str] = METRICS
                 ties = unit_mean(values_of(metric, frames, expected=True), units) if ranks else mean
                 rows.append(same | {"metric": metric, "mean": mean, "mean_ties_expected": ties})
     order = (
-        "dataset", "protocol", "split", "part", "task", "quadrant", "shots", "pool", "set", "model", "label", "seed",
-        "metric", "mean", "mean_ties_expected", "coverage", "requests", "cell", "prediction",
+        "dataset", "protocol", "split", "part", "task", "quadrant", "shots", "pool", "set", "model", "label", "asking",
+        "seed", "metric", "mean", "mean_ties_expected", "coverage", "requests", "cell", "prediction",
     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(order)).astype({"shots": "Int64"})
 
@@ -141,6 +149,7 @@ def _columns(one: _Stored) -> dict[str, Any]:
         "set": one.name,
         "model": one.about["name"],
         "label": one.about["label"],
+        "asking": one.asking,
         "seed": one.seed,
         "cell": one.cell,
         "prediction": one.prediction,
@@ -163,13 +172,13 @@ def load_measurements(
     Returns
     -------
     pandas.DataFrame
-        ``model``, ``label``, ``seed``, ``set``, ``request``, ``user_id``, ``item_id`` (the answer), ``above``,
-        ``tied``, ``candidates``, ``served`` (for ratings, clicks and preferences ``actual``, ``predicted``, ``served``;
-        for texts ``actual``, ``written``, ``served`` and, for explanations, ``feature``), and a column a metric; empty
-        where a metric does not measure the task.
+        ``model``, ``label``, ``asking``, ``seed``, ``set``, ``request``, ``user_id``, ``item_id`` (the answer),
+        ``above``, ``tied``, ``candidates``, ``served`` (for ratings, clicks and preferences ``actual``, ``predicted``,
+        ``served``; for texts ``actual``, ``written``, ``served`` and, for explanations, ``feature``), and a column a
+        metric; empty where a metric does not measure the task.
     """
     place = Store(Path(store))
-    names = ["model", "label", "seed", "set"]
+    names = ["model", "label", "asking", "seed", "set"]
     parts = []
     for chosen in results.drop_duplicates(["cell", "prediction"]).to_dict("records"):
         frame = place.measurements(chosen["cell"], chosen["prediction"])
@@ -206,7 +215,8 @@ def compare(
     Parameters
     ----------
     a, b : str
-        Names or labels, or keys of cells (their first eight letters are enough).
+        Names or labels, or keys of cells or, where one fit was asked in several ways, of predictions (their first eight
+        letters are enough).
     on : str, optional
         Request set, such as ``"test/sequential/warm-warm/all"``; needed when they share several test sets.
     metric : str
@@ -237,7 +247,11 @@ def compare(
     values = {}
     for name, stored in ((a, one), (b, other)):
         # Suites may have asked one fit for lists of several lengths; the longest serve every metric.
-        deepest = {each.cell: each for each in sorted(stored, key=lambda one: one.k) if each.asked == asked.asked}
+        deepest = {
+            (each.cell, each.asking): each
+            for each in sorted(stored, key=lambda one: one.k)
+            if each.asked == asked.asked
+        }
         seeds = list(deepest.values())
         _check(name, seeds, metric)
         frames = [place.measurements(each.cell, each.prediction) for each in seeds]
@@ -259,7 +273,12 @@ def _named(found: Sequence[_Stored], name: str, on: str | None) -> list[_Stored]
 
 def _check(name: str, seeds: Sequence[_Stored], metric: str) -> None:
     if len({one.variant for one in seeds}) > 1:
-        listed = ", ".join(f"{one.cell[:8]} ({one.about['label']}, seed {one.seed})" for one in seeds)
+        cells = Counter(one.cell for one in seeds)
+        listed = ", ".join(
+            f"{(one.cell if cells[one.cell] == 1 else one.prediction)[:8]} ({one.about['label']}"
+            f"{f', {one.asking}' if one.asking else ''}, seed {one.seed})"
+            for one in seeds
+        )
         raise UsageError(f"{name} stands for several variants; give one by its key: {listed}")
     measure, task = parse(metric), seeds[0].task
     if task not in measure.tasks:
