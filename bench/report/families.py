@@ -46,7 +46,9 @@ def joined(models: Sequence[Model]) -> list[Model]:
             cells = model.cells
             rest = {name: value for name, value in cells[0].asking.items() if name != SETTING}
             groups[canonical_json([[cell.key for cell in cells], rest, model.block])].append(model)
-    found = [group for group in groups.values() if len(group) > 1]
+    # Two prompts of one task, at least: by itself, a prompt is a row like any other.
+    tasks = {name: [prompts[model.name].task for model in group] for name, group in groups.items()}
+    found = [group for name, group in groups.items() if len(set(tasks[name])) < len(group)]
     alone = {model.label for model in models} - {model.label for group in found for model in group}
     labels = [str(group[0].fits[0]["label"]) for group in found]
     said = {

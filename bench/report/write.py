@@ -19,7 +19,11 @@ __all__ = ["ReportFiles", "write_report"]
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where the parts of a report are; those named ``paper`` exist where something comparable is published."""
+    """Where the parts of a report are.
+
+    Those named ``paper`` exist where something comparable is published, those named ``prompts`` where one fit was asked
+    with several prompts.
+    """
 
     table_md: Path
     table_tex: Path
@@ -32,6 +36,8 @@ class ReportFiles:
     paper_md: Path
     paper_tex: Path
     paper_csv: Path
+    prompts_md: Path
+    prompts_csv: Path
     manifest: Path
 
     @classmethod
@@ -42,14 +48,19 @@ class ReportFiles:
 
     @property
     def described(self) -> list[Path]:
-        """All but the manifest, and the published figures where there are any."""
+        """All but the manifest, and of what need not be there what is."""
         paths = [getattr(self, field.name) for field in fields(self) if field.name != "manifest"]
-        return [path for path in paths if path not in self.paper or path.is_file()]
+        return [path for path in paths if path not in (*self.paper, *self.prompts) or path.is_file()]
 
     @property
     def paper(self) -> tuple[Path, Path, Path]:
         """Published figures beside those of this run."""
         return self.paper_md, self.paper_tex, self.paper_csv
+
+    @property
+    def prompts(self) -> tuple[Path, Path]:
+        """Prompts that were seen in training beside others."""
+        return self.prompts_md, self.prompts_csv
 
 
 def write_report(
@@ -70,7 +81,7 @@ def write_report(
         Cell name -> what the model lacks; what the plan knows need not be repeated.
     """
     # Statistics and figures are slow to import, and a report that is current needs neither.
-    from bench.report import costs, layout, notes, paper
+    from bench.report import costs, layout, notes, paper, prompt_pages, prompts
     from bench.report.collect import collect, stored_models
     from bench.report.figure import draw
     from bench.report.latex import itemized, latex
@@ -88,8 +99,11 @@ def write_report(
     parts = [markdown(grid, level=1 if not place else 2) for place, grid in enumerate(main)]
     published = paper.paper_grids(plan, tables, command=command(plan, folder))
     links = f"Costs: [{files.costs_md.name}]({files.costs_md.name})."
+    worded = prompts.prompt_tables(plan, store)
     if published:
         links += f" Beside published figures: [{files.paper_md.name}]({files.paper_md.name})."
+    if worded:
+        links += f" Seen and unseen prompts: [{files.prompts_md.name}]({files.prompts_md.name})."
     parts.append(f"![{main[0].title}]({files.figure_svg.name})\n\n{links}\n")
     parts += [markdown(grid) for grid in details]
     spent = costs.cost_lines(plan, store)
@@ -106,6 +120,15 @@ def write_report(
         _write(files.paper_csv, write_csv(paper.COLUMNS, paper.paper_lines(plan, tables)))
     else:
         for path in files.paper:
+            path.unlink(missing_ok=True)
+    if worded:
+        page = [
+            markdown(grid, level=min(place, 2)) for place, grid in enumerate(prompt_pages.prompt_grids(plan, worded), 1)
+        ]
+        _write(files.prompts_md, "\n".join(page))
+        _write(files.prompts_csv, write_csv(prompt_pages.COLUMNS, prompt_pages.prompt_lines(plan, worded)))
+    else:
+        for path in files.prompts:
             path.unlink(missing_ok=True)
     _write(files.costs_md, markdown(costs.cost_grid(plan, spent), level=1))
     _write(files.costs_csv, write_csv(costs.COLUMNS, spent))
