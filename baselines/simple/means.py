@@ -42,12 +42,13 @@ class Means(Recommender):
               b_u = \frac{\sum_i (r_{ui} - \mu - b_i)}{\lambda + n_u}.
 
     The prediction is :math:`\mu + b_i + b_u`, kept within the range of the labels; what was never met deviates by 0.
+    The text of a review that is shown (``preference``) is not looked at.
     """
 
     Settings = MeansSettings
     settings: MeansSettings
     capabilities = Capabilities(
-        tasks=frozenset({"rating", "click"}), cold_users="the mean", cold_items="the mean", answers_with="scores"
+        tasks=frozenset({"rating", "click", "preference"}), cold_users="the mean", cold_items="the mean"
     )
     version = "1"
     side = "floor"

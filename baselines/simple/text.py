@@ -1,9 +1,8 @@
-"""TF-IDF over item text, fitted on training items; scikit-learn is slow to import, so that waits until it is used."""
+"""TF-IDF over item text, fitted on training items."""
 
 from __future__ import annotations
 
 import html
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -12,8 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.errors import MissingInputError, UsageError
-from bench.models import Settings
+from baselines.simple.tfidf import TfIdf, WordSettings
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -21,53 +19,34 @@ if TYPE_CHECKING:
 __all__ = ["ItemText", "RowsOfRequests", "TextSettings", "documents"]
 
 
-class TextSettings(Settings):
-    """How item text becomes numbers.
+class TextSettings(WordSettings):
+    """How item text becomes numbers, beside what holds for any text.
 
     Attributes
     ----------
-    ngram_max : int
-        Longest word n-gram.
-    min_df : int
-        Smallest number of training items an n-gram must occur in.
-    sublinear_tf : bool
-        Whether a word that occurs *n* times counts 1 + ln n times.
     title_weight : int
         How often the title is read; category names are read once.
     use_categories : bool
         Whether category names are read beside titles.
     """
 
-    ngram_max: int = Field(1, ge=1)
-    min_df: int = Field(1, ge=1)
-    sublinear_tf: bool = False
     title_weight: int = Field(1, ge=1)
     use_categories: bool = True
 
 
 class ItemText:
-    """A TF-IDF vectorizer (scikit-learn's weights, L2-normalised rows) that can be stored without pickle.
+    """TF-IDF over the text of items.
 
     Parameters
     ----------
     options : TextSettings
-    vocabulary : dict of str to int, optional
-        A vocabulary fitted earlier.
+    words : TfIdf
+        Fitted.
     """
 
-    def __init__(self, options: TextSettings, vocabulary: dict[str, int] | None = None) -> None:
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
+    def __init__(self, options: TextSettings, words: TfIdf) -> None:
         self.options = options
-        self.vectorizer = TfidfVectorizer(
-            ngram_range=(1, options.ngram_max),
-            min_df=options.min_df,
-            sublinear_tf=options.sublinear_tf,
-            dtype=np.float32,
-            vocabulary=vocabulary,
-            # Single digits and letters tell sequels and product variants apart; the default pattern drops them.
-            token_pattern=r"(?u)\b\w+\b",  # noqa: S106 (a pattern, no password)
-        )
+        self.words = words
 
     @classmethod
     def learn(cls, items: pl.DataFrame, options: TextSettings, *, model: str) -> Self:
@@ -80,39 +59,26 @@ class ItemText:
         UsageError
             When ``min_df`` leaves no word.
         """
+        missing = (
+            f"{model} needs item text, and no training item has a title"
+            + (" or a category" if options.use_categories else "")
+            + ": supply the item file the dataset's card names, or leave the model out with --models"
+        )
         texts = documents(items, options)
-        if not any(text.strip() for text in texts):
-            raise MissingInputError(
-                f"{model} needs item text, and no training item has a title"
-                + (" or a category" if options.use_categories else "")
-                + ": supply the item file the dataset's card names, or leave the model out with --models"
-            )
-        learned = cls(options)
-        try:
-            learned.vectorizer.fit(texts)
-        except ValueError as error:
-            raise UsageError(f"{model}: no word of the item texts is left with min_df={options.min_df}") from error
-        return learned
+        return cls(options, TfIdf.learn(texts, options, model=model, missing=missing, of="item texts"))
 
     def rows(self, items: pl.DataFrame) -> csr_array:
         """TF-IDF rows, float32, shape (items, vocabulary); an item without a known word has an empty row."""
-        from scipy.sparse import csr_array
-
-        return csr_array(self.vectorizer.transform(documents(items, self.options)))
+        return self.words.rows(documents(items, self.options))
 
     def save(self, folder: Path) -> None:
         """Write ``vocabulary.json`` (n-grams in column order) and ``idf.npy``."""
-        words = self.vectorizer.get_feature_names_out().tolist()
-        (folder / "vocabulary.json").write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
-        np.save(folder / "idf.npy", self.vectorizer.idf_)
+        self.words.save(folder)
 
     @classmethod
     def load(cls, folder: Path, options: TextSettings) -> Self:
         """Read what :meth:`save` wrote."""
-        words = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
-        text = cls(options, {word: column for column, word in enumerate(words)})
-        text.vectorizer.idf_ = np.load(folder / "idf.npy", allow_pickle=False)
-        return text
+        return cls(options, TfIdf.load(folder, options))
 
 
 class RowsOfRequests:

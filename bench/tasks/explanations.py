@@ -22,10 +22,10 @@ from bench.data.hashing import digest
 from bench.data.reviews import Reviews
 from bench.data.sources import cache_folder
 from bench.data.triples import RECIPE, Extractor
-from bench.errors import DataError, UsageError
+from bench.errors import DataError, MissingInputError, UsageError
 from bench.splits.training import Training
 
-__all__ = ["Explainer", "training_reviews", "training_triples"]
+__all__ = ["Explainer", "NoTexts", "training_reviews", "training_triples"]
 
 SEED = 0
 """Chooses one triple of each review that has several."""
@@ -33,10 +33,15 @@ SEED = 0
 _FORMAT = "1"
 """Raised when the same triples would be kept otherwise."""
 
-NO_TEXTS = (
-    "no review texts: use data whose card reads them (`bench list` names the data sets; amazon-musical-instruments is "
-    "the smallest with texts), or give the columns `headline` and `text` in a card of your own"
-)
+
+class NoTexts(MissingInputError, UsageError):
+    """The data has no review texts: a model that needs them lacks its input, and a task asked for the wrong data."""
+
+    def __init__(self, what: str = "no review texts") -> None:
+        super().__init__(
+            f"{what}: use data whose card reads them (`bench list` names the data sets; amazon-musical-instruments is "
+            "the smallest with texts), or give the columns `headline` and `text` in a card of your own"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +64,7 @@ class Explainer:
 
         Raises
         ------
-        UsageError
+        NoTexts
             When the data has no review texts.
         MissingInputError
             When yake or vaderSentiment is not installed.
@@ -74,7 +79,7 @@ class Explainer:
             try:
                 extractor = Extractor.learn(texts, SEED)
             except DataError as error:
-                raise UsageError(f"{NO_TEXTS} (the training reviews are all empty)") from error
+                raise NoTexts("no training review has a text") from error
             _write(learned, extractor.save)
         return cls(Extractor.load(learned), folder)
 
@@ -111,7 +116,7 @@ def training_triples(training: Training) -> pl.DataFrame:
 
     Raises
     ------
-    UsageError, MissingInputError
+    NoTexts, MissingInputError
         As :meth:`Explainer.learn`.
     """
     return Explainer.learn(training).triples(_reviews(training))
@@ -129,7 +134,7 @@ def training_reviews(training: Training) -> pl.DataFrame:
 
     Raises
     ------
-    UsageError
+    NoTexts
         When the data has no review texts.
     """
     reviews, pairs = _reviews(training), training.pairs
@@ -147,7 +152,7 @@ def _reviews(training: Training) -> Reviews:
     of_pairs = None if training.pairs is None else training.pairs.reviews
     reviews = training.reviews if of_pairs is None else of_pairs
     if reviews is None:
-        raise UsageError(NO_TEXTS)
+        raise NoTexts
     return reviews
 
 

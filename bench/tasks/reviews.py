@@ -9,9 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.data.triples import RECIPE
-from bench.errors import UsageError
 from bench.splits.split import HeldOutPairs, Split
-from bench.tasks.explanations import NO_TEXTS, Explainer, training_reviews
+from bench.tasks.explanations import Explainer, NoTexts, training_reviews
 from bench.tasks.pairs import NothingToAsk, about_items, labelled
 from bench.tasks.requests import Labels, RequestSet, TaskName, Texts
 
@@ -47,7 +46,7 @@ class ReviewSets:
         """
         held_out = labelled(self._split, task, of="rating")
         if any(held.pairs.reviews is None for held in held_out):
-            raise NothingToAsk.of(self._split, task, NO_TEXTS)
+            raise NothingToAsk.of(self._split, task, str(NoTexts()))
         found = [self._set(held, task) for held in held_out]
         if not any(len(asked) for asked in found if asked.part == "test"):
             wanted = _WANTED.get(task, "a sentence in which a feature meets an opinion")
@@ -112,7 +111,7 @@ class ReviewSets:
     def _explainer(self, task: TaskName) -> Explainer:
         try:
             return self._learned
-        except UsageError as error:
+        except NoTexts as error:
             raise NothingToAsk.of(self._split, task, str(error)) from error
 
     @cached_property

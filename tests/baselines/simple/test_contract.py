@@ -3,8 +3,12 @@ from __future__ import annotations
 from baselines.simple.category_popularity import CategoryPopularity
 from baselines.simple.chance import Chance
 from baselines.simple.content_knn import ContentKNN
+from baselines.simple.frequent_sentence import FrequentSentence
+from baselines.simple.majority import Majority
 from baselines.simple.means import Means
+from baselines.simple.nearest_review import NearestReview
 from baselines.simple.popularity import Popularity
+from baselines.simple.tfidf_ridge import TfIdfRidge
 from bench.models.testing import RecommenderContract
 
 
@@ -27,3 +31,19 @@ class TestContentKNN(RecommenderContract):
 
 class TestMeans(RecommenderContract):
     model = Means
+
+
+class TestMajority(RecommenderContract):
+    model = Majority
+
+
+class TestFrequentSentence(RecommenderContract):
+    model = FrequentSentence
+
+
+class TestNearestReview(RecommenderContract):
+    model = NearestReview
+
+
+class TestTfIdfRidge(RecommenderContract):
+    model = TfIdfRidge
