@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from bench.models.contract import Budget
 
@@ -55,6 +57,30 @@ class Selection:
             self.stopped = "budget"
         elif budget.time_cap_s is not None and time.monotonic() - self._started >= budget.time_cap_s:
             self.stopped = "time cap"
+
+    def state(self) -> dict[str, Any]:
+        """All that was observed, for a checkpoint; JSON-serialisable."""
+        return {
+            "best_step": self.best_step,
+            "best_value": self.best_value,
+            "stopped": self.stopped,
+            "curve": self.curve,
+            "since_best": self._since_best,
+            "seconds": time.monotonic() - self._started,
+        }
+
+    @classmethod
+    def resumed(cls, budget: Budget, state: Mapping[str, Any]) -> Self:
+        """Go on from what :meth:`state` said; the time that had passed counts towards the budget's cap."""
+        return cls(
+            budget,
+            best_step=state["best_step"],
+            best_value=state["best_value"],
+            stopped=state["stopped"],
+            curve=[dict(row) for row in state["curve"]],
+            _since_best=state["since_best"],
+            _started=time.monotonic() - state["seconds"],
+        )
 
     def report_fields(self) -> dict[str, object]:
         """``steps``, ``epochs``, ``best_step``, ``stopped``, ``converged`` and ``curve`` of a ``FitReport``."""

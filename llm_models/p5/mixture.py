@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import UsageError
 from bench.models import Training
@@ -220,19 +221,24 @@ class Mixture:
         lanes, counts = np.unique(np.searchsorted(weights[:-1], places, side="right"), return_counts=True)
         batches: list[Batch] = []
         for lane, count in zip(lanes.tolist(), counts.tolist(), strict=True):
-            batches += self._batched(self._draw(generator, self._lanes[lane], count * self.settings.batch))
+            batches += self._batched(*self._draw(generator, self._lanes[lane], count * self.settings.batch))
         return [batches[place] for place in generator.permutation(self._pool_size).tolist()]
 
-    def _draw(self, generator: np.random.Generator, entries: list[_Entry], number: int) -> list[Prompt]:
-        """Draw prompts of one lane."""
+    def _draw(
+        self, generator: np.random.Generator, entries: list[_Entry], number: int
+    ) -> tuple[list[Prompt], NDArray[np.int64]]:
+        """Draw prompts of one lane, with the family of each."""
         weights = np.cumsum([entry.number for entry in entries])
         chosen = np.searchsorted(weights[:-1], generator.random(number) * weights[-1], side="right")
         prompts: list[Prompt] = []
+        family: list[int] = []
+        names = list(self.families)
         for name, own in groupby((entries[place] for place in np.sort(chosen).tolist()), key=attrgetter("family")):
             prompts += self.families[name].draw(generator, [entry.template for entry in own])
-        return prompts
+            family += [names.index(name)] * (len(prompts) - len(family))
+        return prompts, np.array(family)
 
-    def _batched(self, prompts: list[Prompt]) -> Iterator[Batch]:
+    def _batched(self, prompts: list[Prompt], family: NDArray[np.int64]) -> Iterator[Batch]:
         """Put prompts of about one length into one batch."""
         texts, answers = zip(*prompts, strict=True)
         ids, words = self.writer.encode(texts)
@@ -241,4 +247,5 @@ class Mixture:
         order = np.argsort(lengths + 2 * asked, kind="stable")
         for rows in order.reshape(-1, self.settings.batch):
             width = lengths[rows].max()
-            yield Batch(ids[rows, :width], words[rows, :width], self.writer.labels([answers[row] for row in rows]))
+            labels = self.writer.labels([answers[row] for row in rows])
+            yield Batch(ids[rows, :width], words[rows, :width], labels, family[rows])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.models import Settings
+from llm_models.indexing import ItemKind, UserKind
 
 __all__ = ["WHOLE_WORDS", "P5Settings", "Sampling", "parameter_count"]
 
@@ -19,6 +20,7 @@ POSITION_BUCKETS = 32
 
 
 Family = Literal["rating", "sequential", "explanation", "review", "direct"]
+Quirk = Literal["dropped-five", "first-816-rows", "unmasked-beams", "second-step", "fresh-negatives", "no-whole-words"]
 
 
 class Sampling(BaseModel):
@@ -72,8 +74,13 @@ class P5Settings(Settings):
     d_model, d_ff, d_kv, heads, layers : int
         Size of the T5, ``layers`` each in encoder and decoder (a checkpoint has its own).
     dropout : float
+    index, user_index : str
+        How items and users are numbered (:func:`llm_models.indexing.make_index`, which also says what ``clusters``,
+        ``leaf``, ``method``, ``embedder``, ``levels`` and ``codebook`` are).
     digits : int
         Digits to a piece of an id (used by the trained tokenizer; another splits numbers as it likes).
+    padded : bool
+        Whether sequential numbers are filled up with zeros to one width; P5's own are not.
     max_history : int
         The most recent items shown in a prompt.
     targets : int
@@ -90,8 +97,8 @@ class P5Settings(Settings):
         Prompts to a pass over the training data, family by family: ``"released"`` and ``"paper"`` are P5's.
     windows : str
         Where sequential prompts end: ``"all"``, at any item but the first, each as likely; ``"original"``: a user at
-        random, then one of the last three items, the history starting at one of the first three. In the same
-        way ``"original"`` draws direct prompts by user, never the first item.
+        random, then one of the last three training items, the history starting at one of the first three. Direct
+        prompts are drawn in the same way, any event as likely or any user.
     candidates : int
         Items listed by a prompt that lists candidates, the right one among them.
     max_input, max_target : int
@@ -100,22 +107,59 @@ class P5Settings(Settings):
         Pieces of a trained tokenizer for words, beside the groups of digits.
     sequential_share : float
         Share of the training prompts that show a history; the others name the user only.
-    batch : int
-        Prompts to an optimiser step.
+    batch, accumulate : int
+        Prompts to a batch, and batches to an optimiser step.
+    processes : int
+        Processes, each on a graphics card of its own, that share the batches of a step (through accelerate).
     steps : int
         Optimiser steps when the budget limits neither steps nor epochs.
-    learning_rate, weight_decay, warm_up, clip : float
+    learning_rate, weight_decay, adam_epsilon, warm_up, clip : float
         AdamW; linear rise over the share ``warm_up`` of all steps, then linear fall to 0; gradient norm cut
-        at ``clip``.
+        at ``clip``. The original trains T5 checkpoints at a rate of 0.001, and the rest as it is here.
     dtype : str
         ``"bfloat16"`` computes under autocast.
-    prompt : str
-        Which prompt asks: the first ``"seen"`` one of the family, or the ``"unseen"`` one.
+    prompt : str or None
+        Which prompt asks: the first seen one of the family that a request can fill in (``None``), its ``"held-out"``
+        one, the one of an id; ``"each"``: an entry of a suite is asked with each of them (see :meth:`P5.expand`).
+    sequential, direct : str
+        How items are ranked: ``"item"``, by the likelihood of their ids as an answer; ``"yes-no"``, by that of
+        yes when a prompt asks about one of them. A prompt that is named decides for itself.
+    yes_no_items : int
+        Largest catalogue that yes or no ranks whole (a prompt an item); of a larger one only drawn candidates are.
     decode : str
-        ``"beam"``, or ``"exhaustive"``: beams enough to score the whole catalogue exactly.
+        ``"beam"``, or ``"exhaustive"``: the likeliest items of the whole catalogue, found exactly.
     beams : int
         Beams of the search (more if a longer list is asked for).
+    stars : str
+        ``"expected"``: the mean of the stars under the likelihoods of writing each; ``"greedy"``: the likeliest text,
+        where it is a number of stars.
+    text_beams : int
+        Beams of texts; 1: greedy.
+    shortest_text, longest_text : int
+        Tokens of a text, at the least and at the most.
+    quirks : tuple of str
+        What the original does when it answers, one by one, for reproductions only: ``"dropped-five"`` (of ratings read
+        greedily, 5 is not answered either), ``"first-816-rows"`` (of a set of preferences or headlines, the others are
+        not answered), ``"unmasked-beams"`` (items met before take up beams and places of the list), ``"second-step"``
+        (yes and no are compared one token too late), ``"fresh-negatives"`` (candidates are drawn anew for each row of
+        a table) and ``"no-whole-words"`` (which piece belongs to which word is told in training alone).
     """
+
+    asking: ClassVar[frozenset[str]] = frozenset(
+        {
+            "prompt",
+            "sequential",
+            "direct",
+            "yes_no_items",
+            "decode",
+            "beams",
+            "stars",
+            "text_beams",
+            "shortest_text",
+            "longest_text",
+            "quirks",
+        }
+    )
 
     pretrained: str | None = None
     tokenizer: str | None = None
@@ -125,7 +169,16 @@ class P5Settings(Settings):
     heads: int = Field(4, ge=1)
     layers: int = Field(2, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
+    index: ItemKind = "random"
+    user_index: UserKind = "random"
     digits: Literal[2, 3] = 2
+    padded: bool = True
+    clusters: int = Field(20, ge=2)
+    leaf: int = Field(100, ge=2)
+    method: Literal["kmeans", "rq-vae"] = "kmeans"
+    embedder: Literal["tfidf", "minilm"] = "tfidf"
+    levels: int = Field(3, ge=1)
+    codebook: int = Field(256, ge=2)
     max_history: int = Field(20, ge=1)
     targets: int = Field(12, ge=1)
     prompts: str = "amazon"
@@ -139,20 +192,53 @@ class P5Settings(Settings):
     word_pieces: int = Field(312, ge=200)
     sequential_share: float = Field(0.7, gt=0, le=1)
     batch: int = Field(32, ge=1)
+    accumulate: int = Field(1, ge=1)
+    processes: int = Field(1, ge=1)
     steps: int = Field(8_000, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
+    adam_epsilon: float = Field(1e-6, gt=0)
     warm_up: float = Field(0.05, ge=0, le=1)
     clip: float = Field(1.0, gt=0)
     dtype: Literal["float32", "bfloat16"] = "float32"
-    prompt: Literal["seen", "unseen"] = "seen"
+    prompt: str | None = None
+    sequential: Literal["item", "yes-no"] = "item"
+    direct: Literal["item", "yes-no"] = "item"
+    yes_no_items: int = Field(2_000, ge=0)
     decode: Literal["beam", "exhaustive"] = "beam"
     beams: int = Field(20, ge=1)
+    stars: Literal["expected", "greedy"] = "expected"
+    text_beams: int = Field(1, ge=1)
+    shortest_text: int = Field(1, ge=0)
+    longest_text: int = Field(64, ge=1)
+    quirks: tuple[Quirk, ...] = ()
+
+    @model_validator(mode="after")
+    def _batches_are_shared(self) -> P5Settings:
+        if self.accumulate % self.processes:
+            raise ValueError(f"{self.processes} processes cannot share {self.accumulate} batches: raise accumulate")
+        return self
+
+    @model_validator(mode="after")
+    def _quirks_apply(self) -> P5Settings:
+        if len(set(self.quirks)) < len(self.quirks):
+            raise ValueError("quirks: one is named twice")
+        if "dropped-five" in self.quirks and self.stars != "greedy":
+            raise ValueError("the quirk 'dropped-five' is one of ratings read greedily: set stars: greedy")
+        if self.shortest_text >= self.longest_text:
+            raise ValueError("shortest_text must be below longest_text, which counts the end mark")
+        return self
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of a trained tokenizer, beside those of semantic and collaborative ids."""
+        return 2 * 10**self.digits + self.word_pieces
 
     @property
     def vocabulary(self) -> int:
-        """Rows of the embedding table of a T5 from scratch."""
-        return T5_VOCABULARY if self.tokenizer else 2 * 10**self.digits + self.word_pieces
+        """Rows of the embedding table of a T5 from scratch (more where a tokenizer has more pieces)."""
+        codes = (self.levels + 1) * self.codebook if self.index == "semantic" else 0
+        return codes + (T5_VOCABULARY if self.tokenizer else self.pieces)
 
     @property
     def numbers(self) -> Sampling:

@@ -52,11 +52,14 @@ class Batch:
         Pieces and whole-word ids, 0 where there is padding.
     labels : ndarray of int64, shape (prompts, answers, tokens)
         Tokens of the answers, ``IGNORED`` where there is none.
+    family : ndarray of int64, shape (prompts,)
+        Position in the families of the mixture.
     """
 
     ids: NDArray[np.int64]
     words: NDArray[np.int64]
     labels: NDArray[np.int64]
+    family: NDArray[np.int64]
 
 
 class Writer:
