@@ -109,7 +109,7 @@ def train_tokenizer(
 ) -> WordTokenizer:
     """Train a SentencePiece model in which numbers always split into groups of ``digits`` digits.
 
-    Letters, digits and the underscore can always be spelled, so an id is never unknown.
+    Printable ASCII can always be spelled, so no id is unknown, and no word of a prompt that training never saw.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def train_tokenizer(
         vocab_size=size + len(symbols),
         hard_vocab_limit=False,
         user_defined_symbols=["▁user_", *(f"▁{group}" for group in groups), *groups, *symbols],
-        required_chars="abcdefghijklmnopqrstuvwxyz0123456789_",
+        required_chars="".join(map(chr, range(ord("!"), ord("~") + 1))),
         character_coverage=coverage,
         normalization_rule_name="identity",
         pad_id=PAD,

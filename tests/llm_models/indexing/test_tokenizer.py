@@ -20,7 +20,7 @@ TEXTS = ["what comes after 1234 for user_0099 ?", "tell me what user_0001 wants"
 
 @pytest.fixture(scope="module")
 def trained() -> WordTokenizer:
-    return train_tokenizer(TEXTS, digits=2, size=250)
+    return train_tokenizer(TEXTS, digits=2, size=320)
 
 
 def test_ids_split_into_groups_of_digits(trained: WordTokenizer) -> None:
@@ -31,17 +31,48 @@ def test_ids_split_into_groups_of_digits(trained: WordTokenizer) -> None:
 
 
 def test_training_is_repeatable_and_the_model_is_the_artefact(trained: WordTokenizer) -> None:
-    again = train_tokenizer(TEXTS, digits=2, size=250)
+    again = train_tokenizer(TEXTS, digits=2, size=320)
     assert again.digest == trained.digest
     assert WordTokenizer(trained.model).encode("what user_0001 wants") == trained.encode("what user_0001 wants")
 
 
 def test_a_word_never_seen_is_spelled_not_lost(trained: WordTokenizer) -> None:
-    ids, words = trained.encode("zebra quiz")
+    ids, words = trained.encode("Zebra! quiz@")
     assert 2 not in ids
-    assert "".join(trained.pieces(ids[:-1])).replace("▁", " ").strip() == "zebra quiz"
+    assert "".join(trained.pieces(ids[:-1])).replace("▁", " ").strip() == "Zebra! quiz@"
     assert words[-1] == 0
     assert set(words[:-1]) == {1, 2}
+
+
+def test_the_rarest_characters_may_be_unknown() -> None:
+    texts = ["the sound is nice"] * 999 + ["the sound is na\u00efve"]
+    unknown = {
+        coverage: 2 in train_tokenizer(texts, digits=2, size=400, coverage=coverage).word("\u00ef")
+        for coverage in (1.0, 0.999)
+    }
+    assert unknown == {1.0: False, 0.999: True}
+
+
+def test_long_texts_are_read_from_their_beginning() -> None:
+    texts = ["quiet " * 1000 + "loudness"] * 50
+    pieces = train_tokenizer(texts, digits=2, size=400)
+    assert len(pieces.word("quiet")) == 1
+    assert len(pieces.word("loudness")) > 4
+
+
+def test_the_table_of_words_stays_small(trained: WordTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tracemalloc
+
+    monkeypatch.setattr("llm_models.indexing.tokenizer.KNOWN_WORDS", 100)
+    own = WordTokenizer(trained.model)
+    first = own.encode("what comes after 1234")
+    tracemalloc.start()
+    for number in range(20_000):
+        own.word(f"word{number}")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 500_000
+    assert own.encode("what comes after 1234") == first
 
 
 def test_missing_model_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
