@@ -71,7 +71,7 @@ def _tokenizer(folder: Path) -> str:
     from llm_models.indexing import train_tokenizer
 
     path = folder / "spiece.model"
-    path.write_bytes(train_tokenizer(["one two three four five"] * 9, digits=2, size=260).model)
+    path.write_bytes(train_tokenizer(["one two three four five"] * 9, digits=2, size=320).model)
     return str(path)
 
 
