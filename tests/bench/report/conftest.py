@@ -70,24 +70,34 @@ class World:
         served: float | Mapping[str, float] = 1.0,
         tied: int = 0,
         predicted: Callable[[RequestSet], bool] = lambda asked: True,
+        fit: str = "",
+        asking: Mapping[str, Any] | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
+        """Add an entry; those of one ``fit`` share it, and differ in how it was asked (``asking``)."""
         entry = ModelEntry(name=name, model=f"made-up-{side}", block=block)
         self.entries.append(entry)
         for seed in self.seeds:
-            key = digest([name, seed])[:32]
-            spec = {"model": entry.model, "model_version": "1", "settings": {}, "seed": seed, "split": "0" * 64}
-            self._write_fit(key, spec, label or name, name, converged)
+            key = digest([fit or name, seed])[:32]
+            defaults = dict.fromkeys(asking or {}, "default")
+            spec = {"model": entry.model, "model_version": "1", "settings": defaults, "seed": seed, "split": "0" * 64}
+            self._write_fit(key, spec, fit or label or name, name, converged, notes or {})
             predictions = []
             for asked in filter(predicted, self.sets):
                 described = {"fit": key, "set": asked.identity, "name": asked.name, "unit": asked.unit, "k": 10}
+                described |= {"asking": asking} if asking else {}
                 found = digest(described)[:32]
                 share = served if isinstance(served, float) else served.get(asked.name, 1.0)
                 power = strength if isinstance(strength, float) else strength.get(asked.part, 1.0)
                 rng = np.random.default_rng([seed, *map(ord, name + asked.part)])
                 self._write_prediction(key, found, described, self._counts(asked, rng, power, share, tied))
+                if asking:
+                    named = {"name": name, "label": label or name}
+                    write_json(self.store.prediction(key, found) / "about.json", named)
                 predictions.append(Prediction(asked.name, found, described, True))
             called = name if len(self.seeds) == 1 else f"{name} (seed {seed})"
-            self.cells.append(Cell(called, entry, seed, label or name, key, spec, True, tuple(predictions)))
+            cell = Cell(called, entry, seed, label or name, key, spec, True, tuple(predictions), asking=asking or {})
+            self.cells.append(cell)
 
     @staticmethod
     def _counts(asked: RequestSet, rng: np.random.Generator, strength: float, share: float, tied: int) -> pl.DataFrame:
@@ -106,13 +116,16 @@ class World:
             }
         )
 
-    def _write_fit(self, key: str, spec: Any, label: str, name: str, converged: bool) -> None:
+    def _write_fit(self, key: str, spec: Any, label: str, name: str, converged: bool, notes: Mapping[str, Any]) -> None:
         folder = self.store.cell(key)
+        if folder.is_dir():
+            return
         folder.mkdir(parents=True)
         write_json(folder / "spec.json", spec)
         stopped = "early stopping" if converged else "budget"
         learned = {"parameters_trained": 10, "parameters_total": 20, "steps": 5, "epochs": 1.0}
-        write_json(folder / "fit.json", {**learned, "stopped": stopped, "converged": converged, "label": label})
+        ended = {"stopped": stopped, "converged": converged, "label": label, "notes": notes}
+        write_json(folder / "fit.json", {**learned, **ended})
         about = {"name": name, "label": label, "dataset": self.dataset, "protocol": "made up", "suite": "made-up"}
         write_json(folder / "about.json", about)
         self._write_provenance(folder)
