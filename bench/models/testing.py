@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -84,8 +85,9 @@ class RecommenderContract:
 
     @classmethod
     def fit(cls, world: SmallWorld, seed: int = 0) -> Recommender:
-        """Fit a fresh model."""
-        model = cls.model(cls.model.Settings.model_validate(cls.settings))
+        """Fit a fresh model as the harness does: what only asks is at its default until the fit is stored."""
+        settings = cls.model.Settings.model_validate(cls.settings)
+        model = cls.model(settings.fitting())
         calls: list[float] = []
 
         def validate(asked: Recommender, /) -> float:
@@ -96,7 +98,11 @@ class RecommenderContract:
         report = model.fit(world.training(), validate=validate, budget=cls.budget, seed=seed, progress=_no_progress)
         assert isinstance(report, FitReport)
         assert 0 <= report.parameters_trained <= report.parameters_total
-        return model
+        if settings == settings.fitting():
+            return model
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(Path(folder))
+            return cls.model.load(Path(folder), settings)
 
     @classmethod
     def answers(cls, model: Recommender, requests: Requests, exclude: Ragged | None = None) -> np.ndarray[Any, Any]:
@@ -159,6 +165,16 @@ class RecommenderContract:
         with pytest.raises(ValueError, match="no_such_setting"):
             self.model.Settings.model_validate({**self.settings, "no_such_setting": 1})
 
+    def test_settings_that_only_ask_share_a_fit(self) -> None:
+        """They are settings with a default, and what the model brings along does not depend on them."""
+        settings = self.model.Settings.model_validate(self.settings)
+        assert settings.asking <= set(self.model.Settings.model_fields)
+        fitting = self.model.Settings.model_validate(settings.fitting().model_dump())
+        assert fitting == fitting.fitting()
+        assert self.model.identity(settings) == self.model.identity(fitting)
+        for variant in self.model.expand(settings, self.tasks()).values():
+            assert variant.fitting() == fitting
+
     def test_refit_with_the_same_seed_is_the_same(self, world: SmallWorld, fitted: Recommender) -> None:
         """Another fit gives the same answers, whatever state the global random generators are in by then."""
         _disturb_generators()
@@ -171,6 +187,7 @@ class RecommenderContract:
         fitted.save(tmp_path)
         assert not [path for path in tmp_path.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt", ".pth"}]
         loaded = self.model.load(tmp_path, fitted.settings)
+        assert loaded.settings == fitted.settings
         for task in self.tasks():
             self.same(self.answers(loaded, world.requests(task)), self.answers(fitted, world.requests(task)))
 
