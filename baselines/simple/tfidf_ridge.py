@@ -29,7 +29,7 @@ class TfIdfRidgeSettings(WordSettings):
 
     ngram_max: int = Field(2, ge=1)
     sublinear_tf: bool = True
-    alpha: float = Field(1.0, gt=0)
+    alpha: float = Field(0.3, gt=0)
 
 
 class TfIdfRidge(Recommender):
