@@ -1,28 +1,33 @@
-"""What P5 stands on: tokenizer, checkpoint, and the network made from them."""
+"""What P5 stands on: indexes, tokenizer, checkpoint, and the network made from them."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bench.errors import MissingInputError, UsageError
-from llm_models.indexing import IdIndex, WordTokenizer, load_tokenizer, train_tokenizer
+from bench.models import Training
+from llm_models.indexing import IdIndex, WordTokenizer, load_tokenizer, make_index, make_user_index
 from llm_models.p5.settings import P5Settings
-from llm_models.prompts import PromptCollection
 
 if TYPE_CHECKING:
     from llm_models.p5.network import P5Network
 
-__all__ = ["brought_along", "make_network", "make_tokenizer", "scratch_network", "tokenizer_source"]
+__all__ = [
+    "brought_along",
+    "load_network",
+    "make_indexes",
+    "make_network",
+    "save_network",
+    "scratch_network",
+    "stars_of",
+]
 
-#: Users whose prompts a tokenizer is trained on (it learns the words of the templates; ids split by rule).
-TOKENIZER_USERS = 100
-
-
-def tokenizer_source(settings: P5Settings) -> str | None:
-    """Where the tokenizer comes from; ``None`` when it is trained."""
-    return settings.tokenizer or settings.pretrained
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def brought_along(settings: P5Settings) -> dict[str, str]:
@@ -34,10 +39,16 @@ def brought_along(settings: P5Settings) -> dict[str, str]:
         When one of them is not to be had.
     """
     digests = {}
-    if source := tokenizer_source(settings):
+    if source := settings.tokenizer_source:
         digests["tokenizer"] = load_tokenizer(source).digest
     if settings.pretrained:
-        digests["checkpoint"] = _file_digest(checkpoint_folder(settings.pretrained) / "model.safetensors")
+        digests["checkpoint"] = _file_digest(checkpoint_folder(settings.pretrained) / WEIGHTS)
+    if settings.checkpoint:
+        path = Path(settings.checkpoint).expanduser()
+        file = path if settings.published else path / WEIGHTS
+        if not file.is_file():
+            raise MissingInputError(f"no P5 checkpoint at {file}: set `checkpoint` to a .pth file or a stored model")
+        digests["checkpoint"] = _file_digest(file)
     return digests
 
 
@@ -50,7 +61,7 @@ def checkpoint_folder(name: str) -> Path:
         When there is none.
     """
     folder = Path(name).expanduser()
-    wanted = ("config.json", "model.safetensors")
+    wanted = (CONFIG, WEIGHTS)
     if not folder.is_dir():
         from huggingface_hub import hf_hub_download
 
@@ -73,32 +84,46 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def make_tokenizer(settings: P5Settings, prompts: PromptCollection, users: IdIndex, items: IdIndex) -> WordTokenizer:
-    """Load the tokenizer the settings name, or train one on the prompts of training users."""
-    if source := tokenizer_source(settings):
-        return load_tokenizer(source)
-    shown = " ".join(items.word[:1])
-    texts = (
-        template.render(user=user, history=shown)
-        for user in users.word[:TOKENIZER_USERS]
-        for family in prompts.seen.values()
-        for template in family
+def make_indexes(settings: P5Settings, training: Training, *, seed: int, device: str) -> tuple[IdIndex, IdIndex]:
+    """Number the training users and items as the settings say."""
+    digits = settings.digits if settings.padded else None
+    items = make_index(
+        settings.index,
+        training,
+        seed=seed,
+        digits=digits,
+        clusters=settings.clusters,
+        leaf=settings.leaf,
+        method=settings.method,
+        embedder=settings.embedder,
+        levels=settings.levels,
+        codebook=settings.codebook,
+        device=device,
     )
-    return train_tokenizer(texts, digits=settings.digits, size=settings.vocabulary)
+    return make_user_index(settings.user_index, training, seed=seed + 1, digits=digits), items
+
+
+def stars_of(training: Training) -> tuple[float, ...]:
+    """The ratings that training knows, ascending; none where it has no stars."""
+    pairs = training.pairs
+    rated = training.rating if pairs is None or pairs.kind != "rating" else pairs.label
+    if rated is None:
+        return ()
+    return tuple(np.unique(rated[np.isfinite(rated)]).tolist())
 
 
 def make_network(settings: P5Settings, tokenizer: WordTokenizer) -> P5Network:
-    """Build the network, from scratch or from the checkpoint; the embedding table covers the tokenizer.
+    """Build the network, from scratch or from a checkpoint; the embedding table covers the tokenizer.
 
     Raises
     ------
     UsageError
-        When a tokenizer has more pieces than a T5 from scratch has rows for.
+        When a P5 to start from was trained with another tokenizer.
     """
+    if settings.checkpoint is not None:
+        return _trained_network(Path(settings.checkpoint).expanduser(), settings, len(tokenizer))
     if settings.pretrained is None:
-        if len(tokenizer) > settings.vocabulary:
-            raise UsageError(f"the tokenizer has {len(tokenizer)} pieces, a T5 from scratch {settings.vocabulary} rows")
-        return scratch_network(settings)
+        return scratch_network(settings, rows=len(tokenizer))
     from transformers import T5ForConditionalGeneration
 
     from llm_models.p5.network import P5Network
@@ -106,15 +131,58 @@ def make_network(settings: P5Settings, tokenizer: WordTokenizer) -> P5Network:
     t5 = T5ForConditionalGeneration.from_pretrained(
         checkpoint_folder(settings.pretrained), dropout_rate=settings.dropout
     )
+    # A T5 1.1 has an output table of its own; unless told, more rows would tie it to the input's.
+    t5.config.tie_word_embeddings = t5.lm_head.weight is t5.shared.weight
     if len(tokenizer) > t5.config.vocab_size:
         t5.resize_token_embeddings(len(tokenizer))
     return P5Network(t5, scale=float(t5.shared.weight.detach().std()))
 
 
-def scratch_network(settings: P5Settings) -> P5Network:
-    """Build a T5 of the given size with random weights."""
+def _trained_network(path: Path, settings: P5Settings, pieces: int) -> P5Network:
+    if settings.published:
+        from llm_models.p5.published import load_published
+
+        network = load_published(path, dropout=settings.dropout)
+    else:
+        network = load_network(path)
+        network.t5.config.dropout_rate = settings.dropout
+    rows = network.t5.config.vocab_size
+    if pieces > rows:
+        raise UsageError(
+            f"the tokenizer has {pieces} pieces, the checkpoint {path} {rows} rows: it was trained with another; set "
+            "`tokenizer` to that one"
+        )
+    return network
+
+
+def save_network(network: P5Network, folder: Path) -> None:
+    """Write the shape (JSON) and the weights (safetensors), a table that is used twice once."""
+    from safetensors.torch import save_file
+
+    (folder / CONFIG).write_text(json.dumps(network.description()["config"], indent=1), encoding="utf-8")
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in network.named_parameters()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def load_network(folder: Path) -> P5Network:
+    """Read what :func:`save_network` wrote."""
+    from safetensors.torch import load_file
+
+    from llm_models.p5.network import HEAD, P5Network
+
+    weights = load_file(folder / WEIGHTS)
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    network = P5Network.described({"config": config, "untied": HEAD in weights})
+    network.adopt(weights)
+    return network
+
+
+def scratch_network(settings: P5Settings, *, rows: int = 0) -> P5Network:
+    """Build a T5 of the given size with random weights; its embedding table has ``rows`` rows at the least."""
     from transformers import T5ForConditionalGeneration
 
     from llm_models.p5.network import P5Network, scratch_config
 
-    return P5Network(T5ForConditionalGeneration(scratch_config(settings)))
+    config = scratch_config(settings)
+    config.vocab_size = max(config.vocab_size, rows)
+    return P5Network(T5ForConditionalGeneration(config))

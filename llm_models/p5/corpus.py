@@ -34,13 +34,13 @@ def make_tokenizer(settings: P5Settings, prompts: PromptCollection, training: Tr
     numbers as it likes), into the pieces of the index where it has some.
     """
     symbols = list(dict.fromkeys([*pieces(world.items), *pieces(world.users)]))
-    if source := settings.tokenizer or settings.pretrained:
+    if source := settings.tokenizer_source:
         tokenizer = load_tokenizer(source)
         return add_pieces(tokenizer, symbols) if symbols else tokenizer
     return train_tokenizer(
         training_texts(settings, prompts, training, world),
         digits=settings.digits,
-        size=settings.vocabulary - len(MARKS),
+        size=settings.pieces - len(MARKS),
         symbols=[*MARKS, *symbols],
         coverage=COVERAGE,
     )

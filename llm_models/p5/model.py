@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bench.errors import DataError
 from bench.models import (
     Budget,
     Capabilities,
@@ -17,25 +24,29 @@ from bench.models import (
     Training,
     Validate,
 )
-from llm_models.indexing import IdIndex, random_ids
-from llm_models.p5.settings import P5Settings, parameter_count
-from llm_models.prompts import PromptCollection, load_prompts
+from llm_models.p5.asking import abilities, collection, tasks_of, variants
+from llm_models.p5.labels import label
+from llm_models.p5.settings import P5Settings
+from llm_models.prompts import words
+
+if TYPE_CHECKING:
+    from llm_models.p5.mixture import Mixture
 
 __all__ = ["P5"]
 
-PROMPTS = Path(__file__).parent.parent / "prompts" / "p5.yaml"
+FORMAT = 1
 
 
 class P5(Recommender):
-    """Asks a T5 in words which item comes next and reads an item's id from its answer.
+    """Asks a T5 in words and reads ids, stars, yes or no, and sentences from its answers.
 
-    Items and users are random numbers, given to those of the training set. A user never seen is asked for without a
-    name, from the shown history alone; an item never seen has no id: it is left out of the history and of the answer.
+    One network learns all the families of prompts that the data allows. A user never seen is asked for without a name.
+    An item never seen has an id only if ids come from texts; without one it can be asked about by its title.
     """
 
     Settings = P5Settings
-    capabilities = Capabilities(cold_users="prompt without the user", answers_with="lists")
-    version = "1"
+    capabilities = abilities(P5Settings())
+    version = "2"
     side = "llm"
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "sentencepiece", "numpy")
     preload: ClassVar[tuple[str, ...]] = ("llm_models.p5.training", "sentencepiece")
@@ -43,92 +54,143 @@ class P5(Recommender):
     settings: P5Settings
 
     @classmethod
+    def capable(cls, settings: P5Settings) -> Capabilities:
+        """Tasks follow from the families, the prompt and how answers are read; newcomers also from the ids."""
+        return abilities(settings)
+
+    @classmethod
+    def expand(cls, settings: P5Settings, tasks: Collection[str]) -> dict[str, P5Settings]:
+        """``prompt: each``: one entry for every prompt, seen or not, that can serve one of the tasks."""
+        return variants(settings, tasks) if settings.prompt == "each" else {"": settings}
+
+    @classmethod
     def label(cls, settings: P5Settings) -> str:
-        """``P5 (T5-scratch 1.1 M, random ids)`` or ``P5 (t5-small, pretrained, random ids)``."""
-        unseen = ", unseen prompt" if settings.prompt == "unseen" else ""
-        if settings.pretrained:
-            return f"P5 ({Path(settings.pretrained).name}, pretrained, random ids{unseen})"
-        return f"P5 (T5-scratch {parameter_count(settings) / 1e6:.1f} M, random ids{unseen})"
+        """``P5 (T5-scratch 0.9 M, random ids)`` or ``P5 (t5-small, pretrained, random ids, greedy stars)``."""
+        return label(settings)
 
     @classmethod
     def identity(cls, settings: P5Settings) -> dict[str, str]:
         """Digests of the prompts and of what is brought along: tokenizer and checkpoint."""
         from llm_models.p5.artefacts import brought_along
 
-        return {"prompts": cls.prompts().digest, **brought_along(settings)}
-
-    @staticmethod
-    def prompts() -> PromptCollection:
-        """The prompts it trains on and asks with."""
-        return load_prompts(PROMPTS)
+        return {"prompts": collection(settings.prompts, settings.extra).digest, **brought_along(settings)}
 
     def fit(
         self, training: Training, *, validate: Validate, budget: Budget, seed: int, progress: Progress
     ) -> FitReport:
-        """Train on a mixture of sequential and direct prompts; the best weights by validation are kept."""
+        """Train on a mixture of the families' prompts; the best weights by validation are kept."""
         import torch
 
         from llm_models.p5 import artefacts
+        from llm_models.p5.corpus import make_tokenizer
         from llm_models.p5.engine import Engine
-        from llm_models.p5.prompting import Mixture, Writer
-        from llm_models.p5.training import label_table, train
+        from llm_models.p5.mixture import Mixture
+        from llm_models.p5.training import train
+        from llm_models.p5.writer import World, Writer, available_fields
 
         torch.manual_seed(seed)
-        digits = self.settings.digits
-        items = random_ids(training.item, seed=seed, digits=digits)
-        users = random_ids(training.user, seed=seed + 1, digits=digits, prefix="user_")
-        tokenizer = artefacts.make_tokenizer(self.settings, self.prompts(), users, items)
-        network = artefacts.make_network(self.settings, tokenizer).to(self.device)
-        writer = Writer(tokenizer, users, items)
-        self._engine = Engine(network, writer, self.prompts(), self.settings)
-        selection, tokens = train(
+        settings = self.settings
+        prompts = collection(settings.prompts, settings.extra)
+        users, items = artefacts.make_indexes(settings, training, seed=seed, device=self.device)
+        world = World.of(training, users, items)
+        tokenizer = make_tokenizer(settings, prompts, training, world)
+        network = artefacts.make_network(settings, tokenizer).to(self.device)
+        writer = Writer(tokenizer, world, max_input=settings.max_input, max_target=settings.max_target)
+        mixture = Mixture(training, writer, prompts, settings, seed)
+        self._fields = available_fields(world, training)
+        self._engine = Engine(network, writer, prompts.usable(self._fields), settings, artefacts.stars_of(training))
+        course = train(
             network,
-            Mixture(training, writer, self.prompts(), self.settings, seed),
-            label_table(self._engine.sequences).to(self.device),
-            self.settings,
+            mixture,
+            settings,
             budget=budget,
+            seed=seed,
             validate=lambda: validate(self),
             progress=progress,
+            scratch=self.scratch,
         )
         size = sum(parameter.numel() for parameter in network.parameters())
         notes = {
-            "item_index": items.digest,
-            "user_index": users.digest,
+            "item_index": {"kind": items.kind, "digest": items.digest, "collisions": items.collisions, **items.notes},
+            "user_index": {"kind": users.kind, "digest": users.digest},
             "tokenizer": tokenizer.digest,
-            "prompt_tokens_read": tokens,
+            "mixture": mixture.describe(),
+            "prompts": self._prompts(mixture),
+            **course.notes(),
         }
-        return FitReport(parameters_trained=size, parameters_total=size, notes=notes, **selection.report_fields())
+        return FitReport(
+            parameters_trained=size, parameters_total=size, notes=notes, **course.selection.report_fields()
+        )
+
+    def _prompts(self, mixture: Mixture) -> dict[str, dict[str, Any]]:
+        """Say of each prompt what it asks and whether training knows it, and which of its words training never showed.
+
+        A pretrained network has met all words.
+        """
+        trained = mixture.trained_words()
+        knows_words = self.settings.pretrained or self.settings.published
+        drawn = {name for family in mixture.describe()["families"].values() for name in family["templates"]}
+        return {
+            template.id: {
+                "task": task,
+                "group": "held-out" if template.group == "seen" and template.id not in drawn else template.group,
+                "of": template.of,
+                "untrained_words": [] if knows_words else sorted(words(template) - trained),
+            }
+            for template in self._engine.prompts.templates
+            for task in tasks_of(template)
+        }
 
     def rank(self, requests: Requests, k: int, *, exclude: Ragged) -> RankedLists:
         """Search lists of ``k`` items; the excluded ones are closed inside the search."""
         return self._engine.rank(requests, k, exclude)
 
+    def rate(self, requests: Requests) -> NDArray[np.float32]:
+        """Stars as they are expected, or as they are written; for clicks the probability of "like"."""
+        return self._engine.rate(requests)
+
+    def write(self, requests: Requests) -> pl.Series:
+        """Sentences and headlines, greedily or by beams."""
+        return pl.Series("text", self._engine.write(requests), dtype=pl.String)
+
     def save(self, folder: Path) -> None:
-        """Write indexes and config (JSON), tokenizer (SentencePiece) and weights (safetensors)."""
-        from safetensors.torch import save_model
+        """Write indexes, texts, tokenizer (SentencePiece), config (JSON) and weights (safetensors)."""
+        from llm_models.p5.artefacts import save_network
 
         engine = self._engine
-        engine.writer.items.save(folder / "items.json")
-        engine.writer.users.save(folder / "users.json")
+        world = engine.writer.world
+        world.items.save(folder / "items.json")
+        world.users.save(folder / "users.json")
+        world.save(folder)
         (folder / "spiece.model").write_bytes(engine.writer.tokenizer.model)
-        (folder / "config.json").write_text(engine.network.t5.config.to_json_string(use_diff=False), encoding="utf-8")
-        save_model(engine.network, str(folder / "model.safetensors"))
+        known = {"format": FORMAT, "stars": engine.stars, "fields": sorted(self._fields)}
+        (folder / "answers.json").write_text(json.dumps(known), encoding="utf-8")
+        save_network(engine.network, folder)
 
     @classmethod
     def load(cls, folder: Path, settings: P5Settings, *, device: str = "cpu") -> Self:
-        """Read a model written by :meth:`save`."""
-        from safetensors.torch import load_model
-        from transformers import T5Config, T5ForConditionalGeneration
+        """Read a model written by :meth:`save`.
 
-        from llm_models.indexing import load_tokenizer
+        Raises
+        ------
+        DataError
+            When it was written by another version.
+        """
+        from llm_models.indexing import IdIndex, load_tokenizer
+        from llm_models.p5.artefacts import load_network
         from llm_models.p5.engine import Engine
-        from llm_models.p5.network import P5Network
-        from llm_models.p5.prompting import Writer
+        from llm_models.p5.writer import World, Writer
 
+        known = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
+        if known["format"] != FORMAT:
+            raise DataError(f"{folder}: model format {known['format']}, this version reads {FORMAT}; fit again")
         model = cls(settings, device=device)
-        network = P5Network(T5ForConditionalGeneration(T5Config.from_json_file(str(folder / "config.json"))))
-        load_model(network, str(folder / "model.safetensors"))
+        network = load_network(folder)
         items, users = (IdIndex.load(folder / name) for name in ("items.json", "users.json"))
-        writer = Writer(load_tokenizer(str(folder / "spiece.model")), users, items)
-        model._engine = Engine(network.eval().to(device), writer, cls.prompts(), settings)
+        world = World.load(folder, users, items)
+        tokenizer = load_tokenizer(str(folder / "spiece.model"))
+        writer = Writer(tokenizer, world, max_input=settings.max_input, max_target=settings.max_target)
+        model._fields = frozenset(known["fields"])
+        prompts = collection(settings.prompts, settings.extra).usable(model._fields)
+        model._engine = Engine(network.eval().to(device), writer, prompts, settings, tuple(known["stars"]))
         return model

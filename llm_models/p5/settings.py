@@ -68,6 +68,9 @@ class P5Settings(Settings):
     ----------
     pretrained : str or None
         A T5 checkpoint, folder or Hugging Face name (``t5-small``); ``None``: the size below, trained from scratch.
+    checkpoint : str or None
+        A P5 to start from, or with a budget of 0 steps to be used as it is: a ``.pth`` file as the original publishes
+        them (with ``tokenizer`` set to T5's), or the folder of a stored model. Ids must be those it was trained on.
     tokenizer : str or None
         A SentencePiece model: file, folder with ``spiece.model``, or Hugging Face name. ``None``: the checkpoint's
         own, or, from scratch, one trained on the prompts.
@@ -162,6 +165,7 @@ class P5Settings(Settings):
     )
 
     pretrained: str | None = None
+    checkpoint: str | None = None
     tokenizer: str | None = None
     d_model: int = Field(64, ge=1)
     d_ff: int = Field(256, ge=1)
@@ -214,6 +218,14 @@ class P5Settings(Settings):
     quirks: tuple[Quirk, ...] = ()
 
     @model_validator(mode="after")
+    def _one_start(self) -> P5Settings:
+        if self.pretrained and self.checkpoint:
+            raise ValueError("a network starts from `pretrained` or from `checkpoint`, not from both")
+        if self.published and not self.tokenizer:
+            raise ValueError("a .pth file brings no tokenizer: set `tokenizer` to the one it was trained with (T5's)")
+        return self
+
+    @model_validator(mode="after")
     def _batches_are_shared(self) -> P5Settings:
         if self.accumulate % self.processes:
             raise ValueError(f"{self.processes} processes cannot share {self.accumulate} batches: raise accumulate")
@@ -233,6 +245,16 @@ class P5Settings(Settings):
     def pieces(self) -> int:
         """Pieces of a trained tokenizer, beside those of semantic and collaborative ids."""
         return 2 * 10**self.digits + self.word_pieces
+
+    @property
+    def published(self) -> bool:
+        """Whether ``checkpoint`` is a file as the original publishes them."""
+        return self.checkpoint is not None and self.checkpoint.endswith((".pth", ".pt"))
+
+    @property
+    def tokenizer_source(self) -> str | None:
+        """Where the tokenizer comes from; ``None``: it is trained."""
+        return self.tokenizer or self.pretrained or self.checkpoint
 
     @property
     def vocabulary(self) -> int:

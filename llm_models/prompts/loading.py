@@ -55,7 +55,7 @@ DISTANCES = get_args(Group)[2:]
 
 def shipped() -> tuple[str, ...]:
     """Names of the collections that come with the package."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "p5"))
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
 def load_prompts(name_or_path: str | Path) -> PromptCollection:
@@ -69,10 +69,6 @@ def load_prompts(name_or_path: str | Path) -> PromptCollection:
     if name_or_path in shipped():
         return _Reader(FOLDER / f"{name_or_path}.yaml").read()
     path = Path(name_or_path).expanduser()
-    if path.name == "p5.yaml":
-        from llm_models.prompts import legacy
-
-        return legacy.load_prompts(path)  # type: ignore[return-value]
     if path.is_file():
         return _Reader(path).read()
     if path.suffix in {".yaml", ".yml"}:
