@@ -150,14 +150,25 @@ def train_tokenizer(
 
 def add_pieces(tokenizer: WordTokenizer, symbols: Sequence[str]) -> WordTokenizer:
     """Give a tokenizer further pieces, behind its own, that are never split; those it has already stay as they are."""
-    from sentencepiece import sentencepiece_model_pb2
+    known = set(tokenizer.pieces(range(len(tokenizer))))
+    # Repeated fields of a protocol buffer may be appended to its bytes, so no library for them is needed.
+    added = b"".join(_piece(symbol) for symbol in dict.fromkeys(symbols) if symbol not in known)
+    return WordTokenizer(tokenizer.model + added)
 
-    model = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.model)
-    known = {piece.piece for piece in model.pieces}
-    for symbol in symbols:
-        if symbol not in known:
-            model.pieces.add(piece=symbol, score=0.0, type=model.SentencePiece.USER_DEFINED)
-    return WordTokenizer(model.SerializeToString())
+
+def _piece(symbol: str) -> bytes:
+    """A user-defined piece with score 0, as a field of SentencePiece's ModelProto."""
+    text = symbol.encode()
+    body = b"\x0a" + _varint(len(text)) + text + b"\x15\x00\x00\x00\x00" + b"\x18\x04"
+    return b"\x0a" + _varint(len(body)) + body
+
+
+def _varint(number: int) -> bytes:
+    groups = []
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*groups, number])
 
 
 def load_tokenizer(where: str) -> WordTokenizer:
