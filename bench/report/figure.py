@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ _MARKERS = {"floor": "s", "classic": "o", "llm": "D"}
 
 _LETTER_IN, _PANEL_IN = 0.058, 2.3
 """Widths in inches, of a letter of a model's name and of a panel."""
+
+_TITLE = 40
+"""Letters that fit above a panel."""
 
 _STYLE: Any = {
     "font.size": 8,
@@ -143,7 +147,7 @@ def _title(table: Table, tables: Sequence[Table]) -> str:
     several = len({other.asked.task for other in tables}) > 1
     task = f"{wording.task(table.asked.task)}: " if several else ""
     ranked = f"\nranking {wording.pool(table.asked)}" if isinstance(table.asked.answers, Answers) else ""
-    return f"{task}{wording.quadrant(table.asked.quadrant)}{ranked}"
+    return textwrap.fill(f"{task}{wording.quadrant(table.asked.quadrant)}", _TITLE) + ranked
 
 
 def _row(table: Table, model: Model) -> Row | None:

@@ -124,14 +124,12 @@ def about_tests(plan: Plan, table: Table) -> list[str]:
         return [*notes, f"No reference: {table.reference.reason}."]
     seen = [row.comparison.mde for row in table.rows if row.comparison is not None]
     seen = [value for value in seen if not math.isnan(value)]
-    power = (
-        [
-            f"A true difference of {number(min(seen))} to {number(max(seen))}, depending on the model, would have been "
-            "found four times out of five (uncorrected); smaller ones may have been missed."
-        ]
-        if seen
-        else []
-    )
+    ends = list(dict.fromkeys(number(end(seen)) for end in (min, max))) if seen else []
+    size = " to ".join(ends) + (", depending on the model," if len(ends) > 1 else "")
+    power = [
+        f"A true difference of {size} would have been found four times out of five (uncorrected); smaller ones may "
+        "have been missed."
+    ]
     largest = ", by users, by items and by both, the largest p" if joint else ""
     return [
         *notes,
@@ -140,7 +138,7 @@ def about_tests(plan: Plan, table: Table) -> list[str]:
         f"test that flips whole {drawn}{largest} ({PERMUTATIONS:,} draws, two-sided), corrected by Holm for the "
         f"{count(table.comparisons, 'comparison')} of this table. d_z: mean difference in standard deviations of the "
         f"{'requests' if joint else 'users'}' differences.",
-        *power,
+        *(power if ends else []),
     ]
 
 

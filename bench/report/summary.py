@@ -14,6 +14,9 @@ from bench.report.markdown import unescape
 
 __all__ = ["print_summary"]
 
+_HEAD = 20
+"""Letters of a heading on one line."""
+
 
 def print_summary(folder: Path) -> None:
     """Print the first table of ``table.md``; ``*`` stands for bold."""
@@ -26,7 +29,7 @@ def print_summary(folder: Path) -> None:
     print(
         tabulate(
             [[_plain(cell) for cell in row] for row in rows],
-            headers=[unescape(head.strip()).replace(", ", ",\n") for head in header],
+            headers=[_head(head) for head in header],
             disable_numparse=True,
             colalign=["left"] + ["right"] * (len(header) - 1),
         )
@@ -36,6 +39,12 @@ def print_summary(folder: Path) -> None:
     for note in notes:
         text = unescape(note).replace("Bold: best", "*: best")
         print(textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False))
+
+
+def _head(cell: str) -> str:
+    """A column's heading on narrow lines."""
+    parts = unescape(cell.strip()).replace(", ", ",\n").split("\n")
+    return "\n".join(textwrap.fill(part, _HEAD) for part in parts)
 
 
 def _plain(cell: str) -> str:
