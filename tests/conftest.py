@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -67,3 +68,49 @@ def make_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CardMaker:
         return path
 
     return write
+
+
+ReviewRow = tuple[str, str, float, int, str | None, str | None]
+
+
+@pytest.fixture
+def make_review_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write reviews (user, item, stars, day, headline, text) with a card over them."""
+
+    def write(rows: Sequence[ReviewRow], name: str = "reviewed") -> Path:
+        monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path))
+        keys = ("reviewerID", "asin", "overall", "unixReviewTime", "summary", "reviewText")
+        lines = [
+            json.dumps({**dict(zip(keys, row, strict=True)), "unixReviewTime": 1_300_000_000 + 86_400 * row[3]})
+            for row in rows
+        ]
+        (tmp_path / f"{name}.json").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        card = {
+            "name": name,
+            "title": "Made by a test",
+            "description": "Made by a test.",
+            "licence": "none",
+            "citation": "none",
+            "reader": "amazon-2014",
+            "order": "time",
+            "files": {"interactions": {"path": [f"{name}.json"], "howto": "made by the test"}},
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(card), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def review_rows() -> list[ReviewRow]:
+    """What the users of the small world write: 40 users, eight reviews each, all of which explain themselves."""
+    from bench.models.testing import small_world
+
+    world, rows = small_world(), []
+    for user, items in zip(world.users, world.sequences, strict=True):
+        for day, item in enumerate(items):
+            written = world.review(int(user), int(item))
+            stars = float(world.stars(item))
+            rows.append((f"u{user}", f"i{item}", stars, day, written["headline"], written["text"]))
+    return rows
