@@ -20,6 +20,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -31,12 +32,15 @@ PLACE = Path(__file__).parent
 
 
 class ToySettings(Settings):
+    asking: ClassVar[frozenset[str]] = frozenset({"loud"})
+
     x: float = Field(0.0, ge=0)
     n: int = Field(3, ge=1)
     mode: str = "plain"
     extra: float = 0.0
     pause_s: float = 0.0
     crash_above: float = 10.0
+    loud: bool = False
 
 
 class Toy(Recommender):

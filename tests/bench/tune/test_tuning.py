@@ -15,6 +15,8 @@ from filelock import FileLock
 
 from bench.errors import MissingInputError, ModelError, UsageError
 from bench.runs.lock import read_lock
+from bench.runs.plan import make_plan
+from bench.runs.store import Store
 from bench.tune import News, TuneOutcome, TuningBudget, tune, tuning_folder
 
 
@@ -227,3 +229,22 @@ def test_without_optuna_the_extra_is_named(toys: Any, tmp_path: Path, monkeypatc
     with pytest.raises(MissingInputError, match=r"llm-rec-bench\[tune\]"):
         tune(toys.suite.narrowed(models=["toy"]), tmp_path, trials(1))
     assert not toys.fits
+
+
+def test_entries_that_only_ask_differently_are_tuned_as_one(toys: Any, tmp_path: Path) -> None:
+    asking = {"name": "loud", "model": "toy", "settings": {"loud": True}}
+    raw = toys.suite.narrowed(models=["toy"]).model_dump()
+    suite = type(toys.suite).model_validate({**raw, "models": [*raw["models"], asking]})
+    outcome = tune(suite, tmp_path, trials(2))
+    assert [fit["loud"] for fit in toys.fits] == [False, False]
+    assert set(outcome.tuned) == {"toy", "loud"}
+    assert outcome.tuned["loud"].locked == outcome.tuned["toy"].locked
+    toy, loud = make_plan(suite.narrowed(tuned=outcome.lock), Store(tmp_path / "runs")).cells
+    assert toy.key == loud.key
+    assert toy.spec["settings"]["x"] == outcome.tuned["toy"].locked.settings["x"]
+
+
+def test_what_only_asks_cannot_be_searched(toys: Any, tmp_path: Path) -> None:
+    toys.space("toy", "source: made up\nsearch:\n  loud: {choices: [true, false]}\n")
+    with pytest.raises(UsageError, match=r"search.loud: it only changes how a fitted model is asked"):
+        tune(toys.suite.narrowed(models=["toy"]), tmp_path, trials(2))
