@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.errors import UsageError
 from bench.models import Training
@@ -221,31 +220,26 @@ class Mixture:
         lanes, counts = np.unique(np.searchsorted(weights[:-1], places, side="right"), return_counts=True)
         batches: list[Batch] = []
         for lane, count in zip(lanes.tolist(), counts.tolist(), strict=True):
-            batches += self._batched(*self._draw(generator, self._lanes[lane], count * self.settings.batch))
+            batches += self._batched(self._draw(generator, self._lanes[lane], count * self.settings.batch))
         return [batches[place] for place in generator.permutation(self._pool_size).tolist()]
 
-    def _draw(
-        self, generator: np.random.Generator, entries: list[_Entry], number: int
-    ) -> tuple[list[Prompt], NDArray[np.int64]]:
-        """Draw prompts of one lane, with the family of each."""
+    def _draw(self, generator: np.random.Generator, entries: list[_Entry], number: int) -> dict[str, list[Prompt]]:
+        """Draw prompts of one lane, by family."""
         weights = np.cumsum([entry.number for entry in entries])
         chosen = np.searchsorted(weights[:-1], generator.random(number) * weights[-1], side="right")
-        prompts: list[Prompt] = []
-        family: list[int] = []
-        names = list(self.families)
-        for name, own in groupby((entries[place] for place in np.sort(chosen).tolist()), key=attrgetter("family")):
-            prompts += self.families[name].draw(generator, [entry.template for entry in own])
-            family += [names.index(name)] * (len(prompts) - len(family))
-        return prompts, np.array(family)
+        templates = groupby((entries[place] for place in np.sort(chosen).tolist()), key=attrgetter("family"))
+        return {name: self.families[name].draw(generator, [entry.template for entry in own]) for name, own in templates}
 
-    def _batched(self, prompts: list[Prompt], family: NDArray[np.int64]) -> Iterator[Batch]:
+    def _batched(self, drawn: dict[str, list[Prompt]]) -> Iterator[Batch]:
         """Put prompts of about one length into one batch."""
-        texts, answers = zip(*prompts, strict=True)
+        texts, answers = zip(*chain.from_iterable(drawn.values()), strict=True)
+        names = list(self.families)
+        family = np.repeat([names.index(name) for name in drawn], [len(own) for own in drawn.values()])
         ids, words = self.writer.encode(texts)
         lengths = (ids != PAD).sum(1)
         asked = np.array([sum(map(len, own)) for own in answers])
         order = np.argsort(lengths + 2 * asked, kind="stable")
         for rows in order.reshape(-1, self.settings.batch):
             width = lengths[rows].max()
-            labels = self.writer.labels([answers[row] for row in rows])
+            labels = self.writer.labels([answers[row] for row in rows.tolist()])
             yield Batch(ids[rows, :width], words[rows, :width], labels, family[rows])

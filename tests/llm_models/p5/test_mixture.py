@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 import re
 import tracemalloc
 from collections import Counter
@@ -376,7 +377,7 @@ def test_a_batch_depends_on_seed_and_number_alone(tokenizer, seed: int, start: i
         mixture, again, other = _default(tokenizer, seed), _default(tokenizer, seed), _default(tokenizer, seed + 1)
         through = list(islice(mixture.batches(), start + 2))[start:]
         for one, same in zip(through, islice(again.batches(start), 2), strict=True):
-            for field in ("ids", "words", "labels"):
+            for field in ("ids", "words", "labels", "family"):
                 np.testing.assert_array_equal(getattr(one, field), getattr(same, field))
         stranger = next(other.batches(start))
         assert stranger.ids.shape != through[0].ids.shape or (stranger.ids != through[0].ids).any()
@@ -393,7 +394,7 @@ def test_batches_hold_one_kind_of_answers_and_little_padding(tokenizer) -> None:
     filled = total = labels = places = 0
     kinds = Counter()
     for batch in islice(mixture.batches(), 512):
-        assert len(batch.ids) == len(batch.words) == len(batch.labels) == 16
+        assert len(batch.ids) == len(batch.words) == len(batch.labels) == len(batch.family) == 16
         answers = {
             tuple(token for token in answer if token != IGNORED) for own in batch.labels.tolist() for answer in own
         } - {()}
@@ -405,6 +406,24 @@ def test_batches_hold_one_kind_of_answers_and_little_padding(tokenizer) -> None:
     assert len(kinds) == 3
     assert filled / total > 0.93
     assert labels / places > 0.75
+
+
+def test_batches_say_which_family_a_prompt_is_of(tokenizer, write_prompts) -> None:
+    reader = Reader(small_world().training(), tokenizer, write_prompts(ALL), sampling="paper", candidates=5)
+    families = list(reader.mixture.families)
+    found = set()
+    for batch in islice(reader.mixture.batches(), 300):
+        for ids, family in zip(batch.ids.tolist(), batch.family.tolist(), strict=True):
+            assert families[family] == FAMILY[reader.text(ids)[0]]
+            found.add(family)
+    assert found == set(range(5))
+
+
+def test_a_mixture_can_be_sent_to_another_process(tokenizer) -> None:
+    mixture = _default(tokenizer, 3)
+    sent = pickle.loads(pickle.dumps(mixture))
+    for one, other in zip(islice(mixture.batches(5), 3), islice(sent.batches(5), 3), strict=True):
+        np.testing.assert_array_equal(one.ids, other.ids)
 
 
 def test_data_without_stars_and_texts_gives_the_other_families(tokenizer) -> None:
