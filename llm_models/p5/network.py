@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ __all__ = ["IGNORED", "Memory", "P5Network", "TrieStepper", "scratch_config", "s
 
 #: Label of a position without a token.
 IGNORED = -100
+#: Name of the output table, where it is not the input's.
+HEAD = "t5.lm_head.weight"
 #: Added to a score that must not count.
 HIDDEN = -1e9
 
@@ -95,6 +98,12 @@ class P5Network(nn.Module):
         if description["untied"]:
             untie(t5)
         return cls(t5)
+
+    @torch.no_grad()
+    def adopt(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy weights in; every parameter must be there under its name."""
+        for name, weight in self.named_parameters():
+            weight.copy_(weights[name])
 
     def encode(self, ids: Tensor, words: Tensor) -> Memory:
         """Read prompts; ``ids`` and ``words`` are int64, shape (prompts, length), 0 where there is padding."""

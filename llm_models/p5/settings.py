@@ -108,8 +108,6 @@ class P5Settings(Settings):
         Longest input and answer, in tokens.
     word_pieces : int
         Pieces of a trained tokenizer for words, beside the groups of digits.
-    sequential_share : float
-        Share of the training prompts that show a history; the others name the user only.
     batch, accumulate : int
         Prompts to a batch, and batches to an optimiser step.
     processes : int
@@ -194,7 +192,6 @@ class P5Settings(Settings):
     max_input: int = Field(512, ge=32)
     max_target: int = Field(64, ge=4)
     word_pieces: int = Field(312, ge=200)
-    sequential_share: float = Field(0.7, gt=0, le=1)
     batch: int = Field(32, ge=1)
     accumulate: int = Field(1, ge=1)
     processes: int = Field(1, ge=1)

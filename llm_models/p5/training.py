@@ -227,9 +227,7 @@ class _Trainer:
                 self._stop_clock()
                 self._save()
         if self.best:
-            with torch.no_grad():
-                for name, weight in self.parameters.items():
-                    weight.copy_(self.best[name])
+            self.network.adopt(self.best)
         self.network.eval()
 
     def _resume(self) -> None:
@@ -248,9 +246,7 @@ class _Trainer:
             ]
             groups = self.optimiser.state_dict()["param_groups"]
             self.optimiser.load_state_dict({"state": dict(enumerate(moments)), "param_groups": groups})
-            with torch.no_grad():
-                for name, weight in self.parameters.items():
-                    weight.copy_(tensors[f"weight/{name}"])
+            self.network.adopt({name: tensors[f"weight/{name}"] for name in self.parameters})
             self.best = {
                 name: tensors[key].to(self.device) for name in self.parameters if (key := f"best/{name}") in tensors
             }
