@@ -191,7 +191,7 @@ class P5Settings(Settings):
     candidates: int = Field(100, ge=2)
     max_input: int = Field(512, ge=32)
     max_target: int = Field(64, ge=4)
-    word_pieces: int = Field(312, ge=200)
+    word_pieces: int = Field(1800, ge=200)
     batch: int = Field(32, ge=1)
     accumulate: int = Field(1, ge=1)
     processes: int = Field(1, ge=1)
