@@ -221,4 +221,4 @@ def folder_name(suite: Suite, device: str = "cpu") -> str:
         return f"{suite.name}-{whole}"
     name = suite.name if suite.dataset == shipped.dataset else f"{suite.name}-{Path(suite.dataset).stem}"
     known = suite.dataset in card_names() and device == "cpu"
-    return name if known and suite == shipped.narrowed(dataset=suite.dataset) else f"{name}-{whole}"
+    return name if known and suite.narrowed() == shipped.narrowed(dataset=suite.dataset) else f"{name}-{whole}"

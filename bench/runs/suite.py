@@ -142,6 +142,9 @@ class Suite(BaseModel):
     allow_leaky_index : bool
         Whether models are handed every user's full sequence, held-out events included, to number items by
         (``Training.leak``): for the study of what that does, and said under every table.
+    per_dataset : dict
+        Data set -> what changes when the suite is run on it instead of its own (keys as ``--set`` takes them): budgets
+        and the wording of prompts, say. Resolved, and gone, once the data set is chosen.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -158,6 +161,7 @@ class Suite(BaseModel):
     validation_requests: int | None = Field(None, ge=1)
     refit: bool = False
     allow_leaky_index: bool = False
+    per_dataset: dict[str, dict[str, Any]] = Field(default_factory=dict, exclude=True)
     models: tuple[ModelEntry, ...] = Field(min_length=1)
 
     @model_serializer(mode="wrap")
@@ -225,7 +229,8 @@ class Suite(BaseModel):
         ``tuned``: a lock file (``bench tune``); its settings take the place of the suite's.
 
         ``changes`` maps dotted keys to values: ``sasrec.hidden_size`` (a model's setting), ``sasrec.budget.patience``,
-        ``protocol.test_users``, ``split_seed``, ``validation_requests``, ``refit``, ``allow_leaky_index``.
+        ``sasrec.budget`` or ``sasrec.settings`` (all of it anew), ``protocol.test_users``, ``split_seed``,
+        ``validation_requests``, ``refit``, ``allow_leaky_index``.
 
         Raises
         ------
@@ -235,6 +240,8 @@ class Suite(BaseModel):
         raw = self.model_dump()
         if dataset is not None:
             raw["dataset"] = dataset
+            for key, value in self.per_dataset.get(dataset, {}).items():
+                _change(raw, key, value)
         if seeds is not None:
             raw["seeds"] = seeds
         if models is not None:
@@ -294,7 +301,7 @@ def _change(raw: dict[str, Any], key: str, value: Any) -> None:
         first, _, inner = rest.partition(".")
         if first == "budget" and inner:
             _put(entry, "budget", inner, value, Budget.model_fields)
-        elif rest == "block":
+        elif rest in ("block", "budget", "settings"):
             entry[rest] = value
         else:
             entry["settings"] = {**entry["settings"], rest: value}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.data import card_names
 from bench.errors import UsageError
 from bench.runs.run import folder_name
 from bench.runs.suite import Suite, load_suite, suite_names
@@ -33,6 +34,37 @@ def test_narrowing(quick: Suite) -> None:
     assert narrow.dataset == "amazon-beauty"
     with pytest.raises(UsageError, match="did you mean 'popularity'"):
         quick.narrowed(models=["popularty"])
+
+
+def test_a_suite_may_change_with_the_data_set(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "{name: mine, description: x, dataset: ml-100k, protocol: {name: leave-one-out}, tasks: [direct],"
+        " metrics: [HR@10], primary: HR@10, models: [{model: bpr, settings: {embedding_size: 8, learning_rate: 0.1},"
+        " budget: {max_epochs: 9, patience: 1}}, ease], per_dataset: {amazon-beauty:"
+        " {bpr.settings: {embedding_size: 4}, bpr.budget: {max_epochs: 3},"
+        " validation_requests: 7}, amazon-toys: {bpr.budget.patiense: 1}}}"
+    )
+    suite = load_suite(str(path))
+    beauty = suite.narrowed(dataset="amazon-beauty", models=["ease", "bpr"])
+    bpr = next(entry for entry in beauty.models if entry.name == "bpr")
+    assert bpr.settings == {"embedding_size": 4}
+    assert (bpr.budget.max_epochs, bpr.budget.patience) == (3, 5)
+    assert beauty.validation_requests == 7
+    assert suite.narrowed(dataset="amazon-sports").models == suite.models
+    assert "per_dataset" not in beauty.model_dump()
+    assert beauty.narrowed(dataset="amazon-beauty") == beauty
+    with pytest.raises(UsageError, match="did you mean 'patience'"):
+        suite.narrowed(dataset="amazon-toys")
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_what_shipped_suites_change_with_the_data_set_can_be_set(name: str) -> None:
+    suite = load_suite(name)
+    for dataset in suite.per_dataset:
+        assert dataset in card_names()
+        for entry in suite.narrowed(dataset=dataset).models:
+            entry.parsed_settings()
 
 
 def test_no_models_and_senseless_seeds_are_refused(quick: Suite) -> None:
