@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.data.hashing import canonical_json
+from bench.data.hashing import digest
 from bench.errors import ModelError
 from bench.report.values import Model, Prompt
 from bench.tasks import RequestSet
@@ -45,7 +45,7 @@ def joined(models: Sequence[Model]) -> list[Model]:
         if model.name in prompts:
             cells = model.cells
             rest = {name: value for name, value in cells[0].asking.items() if name != SETTING}
-            groups[canonical_json([[cell.key for cell in cells], rest, model.block])].append(model)
+            groups[digest([[cell.key for cell in cells], rest, model.block])].append(model)
     # Two prompts of one task, at least: by itself, a prompt is a row like any other.
     tasks = {name: [prompts[model.name].task for model in group] for name, group in groups.items()}
     found = [group for name, group in groups.items() if len(set(tasks[name])) < len(group)]
@@ -67,7 +67,7 @@ def joined(models: Sequence[Model]) -> list[Model]:
 def _prompt(model: Model) -> Prompt | None:
     """The prompt that an entry asks with; ``None`` where its fit knows none of that name, or no other one."""
     notes = [_prompts_of(fit) for fit in model.fits]
-    name = model.cells[0].asking.get(SETTING)
+    name = str(model.cells[0].asking.get(SETTING, ""))
     if len(notes[0]) < 2 or any(name not in known for known in notes):
         return None
     read = [_read(model, name, known[name]) for known in notes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from bench.data.hashing import canonical_json
+from bench.data.hashing import digest
 from bench.metrics import parse
 from bench.report import wording
 from bench.report.collect import LEVEL, PERMUTATIONS, REPLICATES
@@ -170,7 +170,7 @@ def absences(plan: Plan, models: Sequence[Model], failed: Mapping[str, str], mis
     told: dict[tuple[str, str, str], list[str]] = {}
     for cell in plan.cells:
         # Those who share a fit have a line together.
-        shared = canonical_json(cell.spec) if cell.asking else cell.name
+        shared = digest(cell.spec) if cell.asking else cell.name
         if cell.name in failed:
             told.setdefault(("Failed", failed[cell.name], shared), []).append(cell.name)
         elif reason := cell.missing or missing.get(cell.name, ""):
