@@ -198,8 +198,7 @@ class Engine:
                 prompts, beams=how.text_beams, shortest=how.shortest_text, longest=how.longest_text
             )
             for row, text in zip(rows.tolist(), texts, strict=True):
-                # Stars come first where a template asks for both.
-                written[row] = text.partition(" , ")[2] if "star" in template.target_fields else text
+                written[row] = _behind_stars(text) if "star" in template.target_fields else text
         return written
 
     def _scored(self, requests: Requests) -> NDArray[np.bool_]:
@@ -209,6 +208,12 @@ class Engine:
         before = self._answered.get(requests.catalogue, 0)
         self._answered[requests.catalogue] = before + len(requests)
         return np.arange(before, before + len(requests)) < ORIGINAL_ROWS
+
+
+def _behind_stars(text: str) -> str:
+    """The sentence of an answer that begins with stars and a comma."""
+    stars, _, sentence = text.partition(",")
+    return sentence.strip() if stars.strip().replace(".", "", 1).isdecimal() else text
 
 
 class _Lists:

@@ -14,7 +14,9 @@ _METHODS = {"kmeans": "k-means", "rq-vae": "RQ-VAE"}
 
 def label(settings: P5Settings) -> str:
     """``P5 (T5-scratch 0.9 M, random ids)``, followed by what differs from the defaults."""
-    if settings.pretrained:
+    if settings.checkpoint:
+        size = f"checkpoint {Path(settings.checkpoint).name}"
+    elif settings.pretrained:
         size = f"{Path(settings.pretrained).name}, pretrained"
     elif settings.checkpoint:
         size = f"checkpoint {Path(settings.checkpoint).name}"

@@ -192,5 +192,6 @@ class P5(Recommender):
         writer = Writer(tokenizer, world, max_input=settings.max_input, max_target=settings.max_target)
         model._fields = frozenset(known["fields"])
         prompts = collection(settings.prompts, settings.extra).usable(model._fields)
-        model._engine = Engine(network.eval().to(device), writer, prompts, settings, tuple(known["stars"]))
+        network = load_network(folder).eval().to(device)
+        model._engine = Engine(network, writer, prompts, settings, tuple(known["stars"]))
         return model

@@ -180,6 +180,8 @@ def test_labels_say_what_is_not_as_usual(settings: dict[str, object], said: str)
 
 def test_label_of_a_checkpoint() -> None:
     assert P5.label(P5Settings(pretrained="google/t5-small")) == "P5 (t5-small, pretrained, random ids)"
+    started = P5Settings(checkpoint="snap/beauty-small.pth", tokenizer="t5-small", beams=5)
+    assert P5.label(started) == "P5 (checkpoint beauty-small.pth, random ids, 5 beams)"
 
 
 @pytest.mark.parametrize(
