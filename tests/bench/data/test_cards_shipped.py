@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import polars as pl
 import pytest
 
+from bench.data import load_dataset
 from bench.data.card import KCore, Source, TimeWindow, card_names, load_card
 from bench.data.content import Content
 from bench.data.readers import reader_named
@@ -17,6 +18,9 @@ from bench.data.readers.base import Ask, Rows
 from bench.errors import UsageError
 
 PREPARED = ("amazon-beauty", "amazon-sports", "amazon-toys", "yelp-2019")
+REVIEWS = {"amazon-musical-instruments-part": 5050, "amazon-all-beauty-2018": 4092}
+"""Small files of reviews, with their distinct pairs of user and item."""
+
 AMAZON_2014_RAW = ("amazon-beauty-raw", "amazon-sports-raw", "amazon-toys-raw", "amazon-musical-instruments")
 
 
@@ -27,7 +31,7 @@ def sources(name: str) -> dict[str, Source]:
 
 
 def test_the_field_s_datasets_are_there() -> None:
-    wanted = {*PREPARED, *AMAZON_2014_RAW, "amazon-2023", "yelp-2019-raw", "yelp-full", "ml-100k", "ml-1m"}
+    wanted = {*PREPARED, *AMAZON_2014_RAW, *REVIEWS, "amazon-2023", "yelp-2019-raw", "yelp-full", "ml-100k", "ml-1m"}
     assert wanted <= set(card_names())
 
 
@@ -138,3 +142,14 @@ def test_yelp_s_files_are_members_of_one_archive(tmp_path: Path) -> None:
         "items": [("b", "Bar", ["Bars", "Food"])],
         "users": [("u", "Ann")],
     }
+
+
+@pytest.mark.parametrize("name", REVIEWS)
+def test_the_small_files_of_reviews_are_what_their_cards_say(name: str, shared_data: Path) -> None:
+    (path, _) = load_card(name).files.interactions[0].path
+    if not (shared_data / path).is_file():
+        pytest.skip(f"needs the real reviews at BENCH_DATA_DIR/{path}")
+    dataset = load_dataset(name)  # which checks the checksum and the counts
+    assert len(dataset.events.user) == REVIEWS[name]
+    assert dataset.reviews is not None
+    assert dataset.reviews.columns == ("headline", "text")
