@@ -113,19 +113,21 @@ class MiniLM:
     name: ClassVar[str] = "minilm"
 
     @classmethod
-    def learn(cls, texts: list[str], device: str) -> Self:
-        """Take the mean of texts that are not empty."""
+    def learn(cls, texts: list[str], device: str) -> tuple[Self, Floats]:
+        """Take the mean of texts that are not empty; their unit vectors come with it (they are dear)."""
         from llm_models.backbones.locate import PACKAGED_MINILM, locate
 
         sha = locate(PACKAGED_MINILM).weights_sha256
-        return cls(sha, _encode(texts, sha, device).mean(axis=0), device)
+        encoded = _encode(texts, sha, device)
+        learned = cls(sha, encoded.mean(axis=0), device)
+        return learned, _unit(encoded - learned.mean)
 
     def embed(self, texts: list[str]) -> Floats:
         """Unit vectors."""
         vectors = np.zeros((len(texts), len(self.mean)), np.float32)
-        written = np.array([bool(text) for text in texts], bool)
-        if written.any():
-            vectors[written] = _encode([text for text in texts if text], self.weights_sha256, self.device) - self.mean
+        written = [text for text in texts if text]
+        if written:
+            vectors[[bool(text) for text in texts]] = _encode(written, self.weights_sha256, self.device) - self.mean
         return _unit(vectors)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -147,21 +149,33 @@ def _unit(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 
 
-def learn_embedder(name: str, texts: list[str], *, seed: int, device: str = "cpu") -> Embedder:
+def learn_embedder(name: str, texts: list[str], *, seed: int, device: str = "cpu") -> tuple[Embedder, Floats]:
     """Make the embedder of that name (``"tfidf"`` or ``"minilm"``) from the texts of training items.
+
+    Returns
+    -------
+    embedder : Embedder
+    vectors : ndarray of float32, shape (texts, width)
+        What it makes of ``texts``.
 
     Raises
     ------
     MissingInputError
         When no item has a text, or MiniLM is not installed.
     """
-    texts = [text for text in texts if text]
-    if not texts:
+    written = [text for text in texts if text]
+    if not written:
         raise MissingInputError(
             "semantic ids are made from titles and categories, and no training item has either; use another index "
             "(random, sequential, collaborative), or get the items' texts (`bench data show` says where)"
         )
-    return Tfidf.learn(texts, seed) if name == Tfidf.name else MiniLM.learn(texts, device)
+    if name == Tfidf.name:
+        words = Tfidf.learn(written, seed)
+        return words, words.embed(texts)
+    model, encoded = MiniLM.learn(written, device)
+    vectors = np.zeros((len(texts), encoded.shape[1]), np.float32)
+    vectors[[bool(text) for text in texts]] = encoded
+    return model, vectors
 
 
 def restore_embedder(name: str, settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Embedder:

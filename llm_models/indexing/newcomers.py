@@ -81,13 +81,19 @@ class RandomPlaces:
     name: ClassVar[str] = "random places"
 
     def write(self, number: int) -> str:
-        """Write a number as the index does."""
-        return f"{number:0{self.width}d}" if self.padded else str(number)
+        """Write a number as the index does; one that is too large for the width has two or more times the digits."""
+        width = self.width
+        while number >= 10**width:
+            width += self.width
+        return f"{number:0{width}d}" if self.padded else str(number)
 
     def words(self, texts: pl.DataFrame, taken: frozenset[str]) -> list[str]:
-        """Numbers that are free."""
-        occupied = (int(word) - self.first for word in taken)
-        places = free_places(texts["item_id"], self.seed, 10**self.width - self.first, occupied)
+        """Numbers that are free; wider ones only where there are more newcomers than free numbers."""
+        occupied = {int(word) - self.first for word in taken}
+        width = self.width
+        while 10**width - self.first < len(occupied) + len(texts):
+            width += self.width
+        places = free_places(texts["item_id"], self.seed, 10**width - self.first, occupied)
         return [self.write(self.first + place) for place in places]
 
     def state(self) -> tuple[dict[str, Any], Arrays]:

@@ -27,8 +27,9 @@ class RQVAESettings:
     ----------
     hidden, latent : int
         Widths of the layer between, and of what is quantised.
-    steps : int
-        Optimiser steps; the first tenth is spent without quantisation.
+    steps : int or None
+        Optimiser steps, of which the first tenth is spent without quantisation; ``None``: 200 passes over the items,
+        but 500 steps at least and 2,000 at most.
     batch : int
     learning_rate : float
     commitment : float
@@ -37,10 +38,14 @@ class RQVAESettings:
 
     hidden: int = 128
     latent: int = 32
-    steps: int = 2_000
+    steps: int | None = None
     batch: int = 1_024
     learning_rate: float = 1e-3
     commitment: float = 0.25
+
+    def steps_for(self, items: int) -> int:
+        """Optimiser steps on so many items."""
+        return self.steps or min(2_000, max(500, 200 * -(-items // self.batch)))
 
 
 class _Network(nn.Module):
@@ -99,9 +104,10 @@ def train_rqvae(
         torch.manual_seed(seed)
         network = _Network(vectors.shape[1], levels, codebook, settings)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
-    warm, step = settings.steps // 10, 0
+    steps, step = settings.steps_for(len(data)), 0
+    warm = steps // 10
     curve: list[float] = []
-    while step < settings.steps:
+    while step < steps:
         used = torch.zeros(levels, codebook)
         order = torch.randperm(len(data), generator=generator)
         for rows in order.split(settings.batch):
@@ -113,13 +119,13 @@ def train_rqvae(
             loss.backward()
             optimiser.step()
             step += 1
-            if step == settings.steps:
+            if step == steps:
                 break
         else:
             if step > warm:
                 curve.append(_error(network, data))
                 # In the last quarter nothing is moved any more, so that all settles.
-                if used.sum() >= levels * len(data) and step < 0.75 * settings.steps:
+                if used.sum() >= levels * len(data) and step < 0.75 * steps:
                     _revive(network, data, used, generator)
     curve.append(_error(network, data))
     inner = [layer for layer in network.encoder if isinstance(layer, nn.Linear)]

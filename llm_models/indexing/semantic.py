@@ -39,24 +39,22 @@ class SemanticCodes:
 
     def words(self, texts: pl.DataFrame, taken: frozenset[str]) -> list[str]:
         """Distinct words outside ``taken``, one a row."""
-        vectors = self.embedder.embed(item_texts(texts))
+        return self.place(texts["item_id"], self.embedder.embed(item_texts(texts)), taken)
+
+    def place(self, item_ids: pl.Series, vectors: NDArray[np.float32], taken: frozenset[str]) -> list[str]:
+        """Do that for items whose texts are read already, shape (items, width); zeros: the text says nothing."""
         written = vectors.any(axis=1)
         codes = self.quantiser.encode(vectors)
         occupied = set(taken)
-        words: list[str | None] = [None] * len(texts)
+        words: list[str | None] = [None] * len(item_ids)
         for row in np.flatnonzero(written).tolist():
             free = (self.writer.write(codes[row].tolist(), last) for last in range(self.writer.last))
             words[row] = next((word for word in free if word not in occupied), None)
             occupied.add(words[row] or "")
         homeless = pl.Series([word is None for word in words])
-        places = free_places(
-            texts["item_id"].filter(homeless),
-            self.seed,
-            self.writer.room,
-            [self.writer.place(word) for word in occupied if word] if homeless.any() else (),
-        )
-        found = iter(places)
-        return [word or self.writer.at(next(found)) for word in words]
+        used = [self.writer.place(word) for word in occupied if word] if homeless.any() else ()
+        free_ = iter(free_places(item_ids.filter(homeless), self.seed, self.writer.room, used))
+        return [word or self.writer.at(next(free_)) for word in words]
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
         """All it needs, as JSON and as arrays."""
@@ -114,7 +112,8 @@ def semantic_ids(
     levels : int
         Codes of an id, the last number not counted.
     codebook : int
-        Codes of a level (no more than there are items with text); there are as many last numbers, or more if needed.
+        Codes of a level (no more than there are items with text); there are as many last numbers, or
+        twice the largest group of items of the same codes where that is more.
     device : str
         Where MiniLM computes.
 
@@ -125,8 +124,7 @@ def semantic_ids(
     """
     items = training.items.sort("item")
     texts = item_texts(items)
-    read = learn_embedder(embedder, texts, seed=seed, device=device)
-    vectors = read.embed(texts)
+    read, vectors = learn_embedder(embedder, texts, seed=seed, device=device)
     written = vectors.any(axis=1)
     notes: dict[str, Any] = {}
     if method == "kmeans":
@@ -139,17 +137,19 @@ def semantic_ids(
         notes["reconstruction"] = [round(curve[0], 4), round(curve[-1], 4)]
     codes = quantiser.encode(vectors[written])
     sharing = Counter(map(tuple, codes.tolist()))
-    writer = CodeWriter(tuple([quantiser.books.shape[1]] * levels), max(codebook, *sharing.values()))
+    largest = max(sharing.values())
+    # Twice as many last numbers as training needs: items met later share codes too.
+    writer = CodeWriter((quantiser.books.shape[1],) * levels, max(codebook, 2 * largest))
     coder = SemanticCodes(read, quantiser, writer, seed)
     # In random order, so that last numbers say nothing.
     order = np.random.default_rng([seed, 3]).permutation(len(items))
-    drawn = coder.words(items[order], frozenset())
+    drawn = coder.place(items["item_id"][order], vectors[order], frozenset())
     words = [""] * len(items)
     for at, word in zip(order.tolist(), drawn, strict=True):
         words[at] = word
     notes |= {
         "codes_used": [len(np.unique(codes[:, level])) for level in range(levels)],
-        "largest_group": max(sharing.values()),
+        "largest_group": largest,
         "without_text": int((~written).sum()),
     }
     return IdIndex(

@@ -37,7 +37,8 @@ def sequential_ids(training: Training, *, seed: int, digits: int | None = None) 
     order = np.concatenate(
         [first_appearance(training.sequences, seed=seed), np.random.default_rng([seed, 1]).permutation(rest)]
     )
-    return _numbered(order, "sequential", seed, digits, FIRST_PLAIN)
+    code, words, places = _words(order, seed, digits, FIRST_PLAIN)
+    return IdIndex(code, words, kind="sequential", newcomers=places)
 
 
 def leaky_sequential_ids(sequences: Ragged | None, *, seed: int, digits: int | None = None) -> IdIndex:
@@ -65,11 +66,12 @@ def leaky_sequential_ids(sequences: Ragged | None, *, seed: int, digits: int | N
             "for a study of that leak set `allow_leaky_index: true` in the suite (tables will say so), else use "
             "sequential ids"
         )
-    return _numbered(first_appearance(sequences, seed=seed), "sequential-original", seed, digits, 1)
+    code, words, _ = _words(first_appearance(sequences, seed=seed), seed, digits, 1)
+    return IdIndex(code, words, kind="sequential-original")
 
 
 def sequential_user_ids(user: NDArray[np.integer], *, seed: int, digits: int | None = None, prefix: str) -> IdIndex:
-    """Number users in the order of the shuffle that sequential items come from.
+    """Number users in the order of the shuffle that sequential items of the same seed come from.
 
     Parameters
     ----------
@@ -84,11 +86,6 @@ def sequential_user_ids(user: NDArray[np.integer], *, seed: int, digits: int | N
     return IdIndex(code, tuple(prefix + word for word in words), kind="sequential")
 
 
-def _numbered(order: NDArray[np.int32], kind: str, seed: int, digits: int | None, first_plain: int) -> IdIndex:
-    code, words, places = _words(order, seed, digits, first_plain)
-    return IdIndex(code, words, kind=kind, newcomers=places)
-
-
 def _words(
     order: NDArray[np.int32], seed: int, digits: int | None, first_plain: int
 ) -> tuple[NDArray[np.int32], tuple[str, ...], RandomPlaces]:
@@ -98,7 +95,5 @@ def _words(
     if digits is not None:
         width = digits * max(2, -(-width // digits))
     places = RandomPlaces(seed, first, width, padded=digits is not None)
-    number = np.empty(len(order), np.int64)
     by_code = np.argsort(order, kind="stable")
-    number[:] = first + by_code
-    return order[by_code].astype(np.int32), tuple(map(places.write, number.tolist())), places
+    return order[by_code].astype(np.int32), tuple(map(places.write, (first + by_code).tolist())), places

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import DataError
+from bench.errors import DataError, UsageError
 from llm_models.indexing import IdIndex, random_ids
 
 
@@ -68,3 +71,39 @@ def test_other_format_is_refused(tmp_path: Path) -> None:
     path.write_text('{"format": 99, "codes": {}}')
     with pytest.raises(DataError, match="index format 99"):
         IdIndex.load(path)
+
+
+def test_words_and_digest_of_a_seed_never_change() -> None:
+    # Written down when this was the only kind of index there was.
+    index = random_ids(np.array([7, 3, 40, 1000, 5]), seed=4, digits=2, prefix="p_")
+    assert index.word == ("p_0000", "p_6000", "p_2000", "p_8000", "p_4000")
+    assert index.digest == "b3db6d9be403be29cf4d067d90154d217e01cfa3544995d6df75c4595dd5f3da"
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path: Path) -> None:
+    index = random_ids(np.arange(3), seed=0, digits=2)
+    path = tmp_path / "index.json"
+    path.write_text(json.dumps({"format": 1, "codes": index.code_of}))
+    read = IdIndex.load(path)
+    assert (read.kind, read.word, read.digest) == ("random", index.word, index.digest)
+
+
+def test_what_gives_ids_to_newcomers_must_be_known_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "index.json"
+    said = {"name": "oracle", "settings": {}, "arrays": []}
+    path.write_text(json.dumps({"format": 1, "codes": {"00": 1}, "newcomers": said}))
+    with pytest.raises(DataError, match="'oracle', which this version does not know"):
+        IdIndex.load(path)
+    path.write_text(json.dumps({"format": 1, "codes": {"00": 1}, "newcomers": {**said, "arrays": ["books"]}}))
+    with pytest.raises(DataError, match=r"index\.npz, are not beside it"):
+        IdIndex.load(path)
+    np.savez(path.with_suffix(".npz"), other=np.zeros(1))
+    with pytest.raises(DataError, match="holds no array 'books'"):
+        IdIndex.load(path)
+
+
+def test_random_ids_say_that_items_met_later_have_none(rows_of: Callable[..., pl.DataFrame]) -> None:
+    index = random_ids(np.arange(3), seed=0, digits=2)
+    assert not index.can_extend
+    with pytest.raises(UsageError, match="given to training items alone"):
+        index.extend(rows_of({5: "new"}))
