@@ -82,6 +82,8 @@ class Capabilities:
     draws : bool
         Of a model that lists: whether ``rank`` keeps to ``Requests.candidates`` where only a draw is ranked. Scores
         of the whole catalogue serve for a draw too.
+    fresh_draws : bool
+        Of a reproduction alone: the stored draws are replaced by new ones, as its original does.
     """
 
     tasks: frozenset[TaskName] = frozenset({"sequential", "direct"})
@@ -90,6 +92,7 @@ class Capabilities:
     needs_text: bool = False
     answers_with: Literal["scores", "lists"] = "scores"
     draws: bool = False
+    fresh_draws: bool = False
 
 
 class Budget(BaseModel):

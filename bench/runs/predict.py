@@ -24,6 +24,7 @@ from bench.metrics import (
 )
 from bench.models import Progress, Recommender, Validate
 from bench.tasks import Answers, Labels, RequestSet, Texts
+from bench.tasks.fresh import redrawn
 
 __all__ = ["Measured", "cannot_serve", "measure", "validation"]
 
@@ -63,6 +64,8 @@ def measure(
     ModelError
         When the model breaks the contract (wrong shape, infinite scores, excluded or repeated items, no texts).
     """
+    if model.capable(model.settings).fresh_draws:
+        asked = redrawn(asked, model.label(model.settings))
     rows, answers = len(asked), asked.answers
     items = asked.requests.catalogue.items
     if isinstance(answers, Labels):

@@ -154,6 +154,7 @@ def abilities(settings: P5Settings) -> Capabilities:
         needs_text=settings.index == "semantic",
         answers_with="lists",
         draws=True,
+        fresh_draws="fresh-negatives" in settings.quirks,
     )
 
 
