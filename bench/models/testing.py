@@ -44,9 +44,10 @@ def _disturb_generators() -> None:
 def _answered(answers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Where a number, or a text, was given; infinite numbers may not be."""
     if answers.dtype == object:
-        return ~np.equal(answers, None).astype(bool)
+        return np.array([[text is not None for text in row] for row in answers])
     assert not np.isinf(answers).any()
-    return ~np.isnan(answers)
+    said: np.ndarray[Any, Any] = ~np.isnan(answers)
+    return said
 
 
 def _no_progress(done: int, total: int, note: str = "") -> None:

@@ -68,7 +68,7 @@ def _sets(split: Split, task: str, reviews: ReviewSets) -> list[RequestSet]:
     if task == "rating" or task == "click":
         every = labelled(split, task, of=task)
         return [about_items(split, held, task, Labels(held.pairs.label)) for held in every]
-    return reviews.sets(task)  # type: ignore[arg-type]
+    return reviews.sets(task)
 
 
 def _of_users_alone(held_out: Sequence[HeldOut]) -> list[HeldOut]:
