@@ -185,12 +185,14 @@ def count_lists(
     _, known = _columns(items, lists.values)
     if not known.all():
         raise ValueError("a list holds an item that is not in the catalogue")
-    key = row * (int(items[-1]) + 1) + lists.values
+    # What is masked need not be a candidate, so its code may be larger than theirs.
+    width = max(int(items[-1]), int(exclude.values.max(initial=0))) + 1
+    key = row * width + lists.values
     if len(np.unique(key)) != len(key):
         raise ValueError("a list holds an item twice")
-    if np.isin(key, exclude.row_of * (int(items[-1]) + 1) + exclude.values).any():
+    if np.isin(key, exclude.row_of * width + exclude.values).any():
         raise ValueError("a list holds an item that was excluded")
-    if sampled is not None and not np.isin(key, sampled.row_of * (int(items[-1]) + 1) + sampled.values).all():
+    if sampled is not None and not np.isin(key, sampled.row_of * width + sampled.values).all():
         raise ValueError("a list holds an item that was not drawn")
     candidates = _candidate_counts(items, exclude) if sampled is None else sampled.lengths.astype(np.int32)
     place = np.arange(len(lists.values)) - np.repeat(lists.offsets[:-1], lists.lengths)

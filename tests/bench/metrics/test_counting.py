@@ -127,6 +127,16 @@ def test_a_draw_is_ranked_as_a_catalogue_of_its_own(seed):
         assert found.top[row].tolist() == alone.top[0].tolist()
 
 
+def test_what_is_masked_beside_the_candidates_forbids_nothing():
+    # The first request masks an item whose code is larger than those of all candidates; the second lists the first one.
+    items, answer = np.array([0, 1, 2, 3], np.int32), np.array([3, 3], np.int32)
+    scores, served = np.array([2.0, 1.0], np.float32), np.array([True, True])
+    lists, masked = Ragged.from_lists([[1], [0]]), Ragged.from_lists([[4], []])
+    counts = count_lists(lists, scores, served, items, answer, masked)
+    assert counts.candidates.tolist() == [4, 4]
+    assert counts.above.tolist() == [3, 3]
+
+
 def test_lists_must_keep_to_the_draw():
     items, answer = np.arange(5, dtype=np.int32), np.array([2], np.int32)
     drawn, scores, served = Ragged.from_lists([[1, 2, 4]]), np.array([2, 1], np.float32), np.array([True])
