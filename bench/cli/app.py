@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bench.cli import data, doctor, listing, report, run, split, tune
+from bench.cli import audit, data, doctor, listing, report, run, split, tune
 
 __all__ = ["app"]
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command(name="run")(run.run)
 app.command(name="report")(report.report)
 app.command(name="tune")(tune.tune)
+app.command(name="audit")(audit.audit)
 app.command(name="list")(listing.listing)
 app.command(name="doctor")(doctor.doctor)
 app.add_typer(data.app, name="data")
