@@ -18,6 +18,8 @@ def show_plan(plan: Plan) -> None:
     """Print the cells with what is stored of each."""
     from tabulate import tabulate
 
+    from bench.tasks import grouped
+
     rows = []
     for cell in plan.cells:
         stored = sum(prediction.cached for prediction in cell.predictions)
@@ -28,8 +30,8 @@ def show_plan(plan: Plan) -> None:
     for cell in plan.cells:
         if cell.missing:
             print(f"{cell.entry.name}: {cell.missing}")
-    for reason in plan.left_out.values():
-        print(f"left out: {reason}")
+    for why in grouped(plan.left_out):
+        print(f"left out: {why}")
     print(f"{len(plan.to_do)} of {len(plan.cells)} cells to run")
 
 

@@ -13,7 +13,7 @@ from bench.report.grid import NOTHING, count, number
 from bench.report.tuning import about_tuning
 from bench.report.values import Model, Table
 from bench.runs.plan import Plan
-from bench.tasks import Answers, Labels, Texts
+from bench.tasks import Answers, Labels, Texts, grouped
 
 __all__ = [
     "ALPHA",
@@ -66,7 +66,7 @@ def about_data(plan: Plan) -> list[str]:
         *([leak] if plan.suite.allow_leaky_index else []),
         f"Data: {plan.split.dataset}. Protocol: {plan.split.protocol}. Split {plan.split.identity[:12]}.",
         *plan.split.notes,
-        *(f"Left out: {why}" for why in plan.left_out.values()),
+        *(f"Left out: {why}" for why in grouped(plan.left_out)),
     ]
 
 

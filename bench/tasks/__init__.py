@@ -1,7 +1,7 @@
 """What a model is asked and what only the scorer knows."""
 
 from bench.tasks.build import TASKS, possible_sets, request_sets
-from bench.tasks.pairs import NothingToAsk
+from bench.tasks.pairs import NothingToAsk, grouped
 from bench.tasks.requests import (
     LABEL_TASKS,
     TEXT_TASKS,
@@ -28,6 +28,7 @@ __all__ = [
     "Requests",
     "TaskName",
     "Texts",
+    "grouped",
     "possible_sets",
     "request_sets",
 ]

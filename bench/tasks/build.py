@@ -47,14 +47,16 @@ def possible_sets(split: Split, tasks: Sequence[str]) -> tuple[list[RequestSet],
     UsageError, DataError
         As :func:`request_sets`.
     """
-    reviews, sets, reasons = ReviewSets(split), [], {}
+    reviews = ReviewSets(split)
+    sets: list[RequestSet] = []
+    reasons: dict[str, str] = {}
     for task in tasks:
         try:
             sets += _sets(split, task, reviews)
         except NothingToAsk as error:
-            reasons[task] = str(error)
+            reasons |= error.reasons
     if len(reasons) == len(tasks):
-        raise NothingToAsk("; ".join(reasons.values()))
+        raise NothingToAsk(split, reasons)
     return sets, reasons
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.splits.split import HeldOutPairs, Split
 from bench.tasks.requests import Catalogue, Labels, Requests, RequestSet, TaskName, Texts
 
-__all__ = ["TASKS", "NothingToAsk", "about_items", "labelled", "text_of"]
+__all__ = ["TASKS", "NothingToAsk", "about_items", "grouped", "labelled", "text_of"]
 
 TASKS: dict[TaskName, str] = {
     "sequential": "1",
@@ -42,12 +42,30 @@ _REMEDIES = {
 
 
 class NothingToAsk(UsageError):
-    """A split holds nothing out for a task; the message says which data or protocol would."""
+    """A split holds nothing out for some tasks; the message says which data or protocol would.
+
+    Attributes
+    ----------
+    reasons : mapping of str to str
+        Task -> what is missing, and what would have it.
+    """
+
+    def __init__(self, split: Split, reasons: Mapping[str, str]) -> None:
+        super().__init__(f"{split.dataset}, {split.protocol}: nothing is held out for {'; '.join(grouped(reasons))}")
+        self.reasons = reasons
 
     @classmethod
     def of(cls, split: Split, task: str, why: str) -> NothingToAsk:
-        """Name the data, the protocol and the task."""
-        return cls(f"{split.dataset}, {split.protocol}: nothing is held out for the task {task!r}: {why}")
+        """Make the error for one task."""
+        return cls(split, {task: why})
+
+
+def grouped(reasons: Mapping[str, str]) -> list[str]:
+    """``headline, preference: no review texts...``: each reason once, after the tasks that it holds for."""
+    tasks: dict[str, list[str]] = {}
+    for task, why in reasons.items():
+        tasks.setdefault(why, []).append(task)
+    return [f"{', '.join(its)}: {why}" for why, its in tasks.items()]
 
 
 def labelled(split: Split, task: TaskName, *, of: Literal["rating", "click"]) -> list[HeldOutPairs]:

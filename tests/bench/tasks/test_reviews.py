@@ -14,7 +14,7 @@ from bench.data.hashing import digest
 from bench.data.triples import Extractor
 from bench.errors import MissingInputError, UsageError
 from bench.splits import Clicks, LeaveOneOut, RandomReviews, Split, Temporal, make_split
-from bench.tasks import TASKS, TEXT_TASKS, Labels, NothingToAsk, RequestSet, Texts, possible_sets, request_sets
+from bench.tasks import TASKS, TEXT_TASKS, Labels, NothingToAsk, RequestSet, Texts, grouped, possible_sets, request_sets
 from bench.tasks.explanations import NoTexts, training_reviews, training_triples
 
 pytest.importorskip("yake")
@@ -213,6 +213,7 @@ def test_possible_tasks_are_made_and_the_others_are_named(split: Split) -> None:
     assert {asked.task for asked in sets} == {"headline", "sequential"}
     assert list(reasons) == ["click"]
     assert "clicks are held out by" in reasons["click"]
+    assert grouped({"a": "why", "b": "else", "c": "why"}) == ["a, c: why", "b: else"]
     with pytest.raises(UsageError, match="did you mean 'headline'"):
         possible_sets(split, ["headlin"])
 
