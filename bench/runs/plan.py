@@ -18,7 +18,7 @@ from bench.models.presets import load_preset
 from bench.runs.store import Store
 from bench.runs.suite import ModelEntry, Suite
 from bench.splits import Split, make_split
-from bench.tasks import RequestSet, possible_sets
+from bench.tasks import RequestSet, grouped, possible_sets
 
 __all__ = ["Cell", "Plan", "Prediction", "make_plan", "selected_on", "split_of"]
 
@@ -137,11 +137,17 @@ def make_plan(suite: Suite, store: Store, *, device: str = "cpu") -> Plan:
     asked = _without(suite, left_out)
     for entry in suite.models:
         _check_tuned(asked, entry, split)
-    rows = [row for entry in suite.models for row in entry.variants(asked.tasks)]
-    twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
+    rows = [(entry, row) for entry in suite.models for row in entry.variants(asked.tasks)]
+    twice = [name for name, count in Counter(row.name for _, row in rows).items() if count > 1]
     if twice:
         raise UsageError(f"two rows of suite {suite.name} are named {twice[0]!r}: rename one of the entries")
-    cells = [_cell(asked, row, seed, split, sets, left_out, store, device) for row in rows for seed in suite.seeds]
+    cells = []
+    for entry, row in rows:
+        # A table's reference is chosen on validation, among classic models: the many prompts of another need not be
+        # asked there.
+        only_test = row is not entry and model_class(row.model).side != "classic"
+        put = [one for one in sets if one.part == "test"] if only_test else sets
+        cells += [_cell(asked, row, seed, split, sets, put, left_out, store, device) for seed in suite.seeds]
     return Plan(suite, device, split, tuple(sets), tuple(cells), left_out)
 
 
@@ -194,10 +200,12 @@ def _cell(
     seed: int,
     split: Split,
     sets: Sequence[RequestSet],
+    put: Sequence[RequestSet],
     left_out: Mapping[str, str],
     store: Store,
     device: str,
 ) -> Cell:
+    """Describe a fit, which may be validated on any of ``sets``, and predictions of those that are ``put`` to it."""
     model, settings = model_class(entry.model), entry.parsed_settings()
     fitting, asking = settings.fitting(), settings.model_dump(mode="json", include=set(settings.asking))
     label, able, fits = model.label(settings), model.capable(settings), model.capable(fitting)
@@ -212,7 +220,8 @@ def _cell(
     except MissingInputError as error:
         missing = str(error)
     if not set(able.tasks) & set(suite.tasks):
-        missing = missing or next((why for task, why in left_out.items() if task in able.tasks), "")
+        unasked: dict[str, str] = {task: why for task, why in left_out.items() if task in able.tasks}
+        missing = missing or "; ".join(f"nothing is held out for {why}" for why in grouped(unasked))
     metric, tasks = selected_on(suite, fits.tasks)
     validated = [asked.identity for asked in sets if asked.part == "valid" and asked.task in tasks]
     spec = {
@@ -237,7 +246,7 @@ def _cell(
     }
     key = "" if missing else digest(spec)[:32]
     predictions = []
-    for asked in sets:
+    for asked in put:
         if asked.task not in able.tasks or missing:
             continue
         described = {
