@@ -236,7 +236,8 @@ class Recommender(ABC):
         -------
         dict of str to Settings
             What the name of the entry gains, after a space, to the settings of that variant: they differ in
-            ``Settings.asking`` alone. ``{"": settings}`` for an entry that stands for itself.
+            ``Settings.asking`` alone. ``{"": settings}`` for an entry that stands for itself. Variants are put to the
+            test alone (those of a classic model, which may be a table's reference, to validation too).
         """
         return {"": settings}
 

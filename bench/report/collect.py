@@ -74,7 +74,7 @@ def _table(asked: RequestSet, plan: Plan, store: Store, models: Sequence[Model])
     primary = plan.suite.primary_for(asked.task)
     metrics = list(dict.fromkeys((primary, *plan.suite.metrics_for(asked.task))))
     measured = measured_on(asked.name, store, models)
-    models = spokesmen(models, asked, measured)
+    models = spokesmen(models, asked, [name for name, frames in measured.items() if coverage(frames) > 0])
     measured = {model.name: measured[model.name] for model in models if model.name in measured}
     absent = tuple(model.title for model in models if model.name not in measured)
     if not measured:

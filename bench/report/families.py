@@ -14,7 +14,7 @@ from bench.errors import ModelError
 from bench.report.values import Model, Prompt
 from bench.tasks import RequestSet
 
-__all__ = ["SETTING", "families", "is_about", "joined", "spokesmen"]
+__all__ = ["SETTING", "families", "is_about", "joined", "spokesmen", "strangers"]
 
 SETTING = "prompt"
 """The asking setting that tells the members of a family apart; the others are the same."""
@@ -104,20 +104,35 @@ def is_about(model: Model, asked: RequestSet) -> bool:
     return model.prompt is not None and model.prompt.task == asked.task
 
 
-def spokesmen(models: Sequence[Model], asked: RequestSet, measured: Collection[str]) -> list[Model]:
+def strangers(models: Iterable[Model], members: Sequence[Model]) -> list[Model]:
+    """Rows that ask the fit of a family with a prompt that it does not know, not even as its default."""
+    keys = [cell.key for cell in members[0].cells]
+    return [
+        one
+        for one in models
+        if not one.family
+        and [cell.key for cell in one.cells] == keys
+        and one.cells[0].asking[SETTING] != one.cells[0].spec["settings"][SETTING]
+    ]
+
+
+def spokesmen(models: Sequence[Model], asked: RequestSet, served: Collection[str]) -> list[Model]:
     """Whoever has a row in the tables of a request set: of each family, one member.
 
-    It is the one with the first seen prompt of the task, or, if none is stored, with the first of the task; where no
-    member does the task, the first of all.
+    It is the one with the first seen prompt of the task, or, if none of these was asked, with the first of the task;
+    where no member does the task, the first of all. A prompt that the fit does not know, for it shows what the data
+    lacks, has no row.
 
     Parameters
     ----------
-    measured : collection of str
-        Names of the models that were asked.
+    served : collection of str
+        Names of the models that answered some request.
     """
     chosen = {}
+    dumb = set[str]()
     for members in families(models):
-        able = [one for one in members if one.name in measured and is_about(one, asked)]
+        able = [one for one in members if one.name in served and is_about(one, asked)]
         seen = [one for one in able if one.prompt is not None and one.prompt.group == "seen"]
         chosen[members[0].family] = (seen or able or members)[0].name
-    return [model for model in models if chosen.get(model.family, model.name) == model.name]
+        dumb |= {one.name for one in strangers(models, members) if one.name not in served}
+    return [model for model in models if chosen.get(model.family, model.name) == model.name and model.name not in dumb]

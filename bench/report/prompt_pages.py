@@ -91,6 +91,7 @@ def _notes(plan: Plan, tables: Sequence[PromptTable]) -> list[str]:
         for one in table.prompts
         if not one.model.converged
     )
+    silent = dict.fromkeys(name for table in tables for name in table.unserved)
     units = dict.fromkeys(f"{wording.column(one.asked, [t.asked for t in tables])}: {one.units}" for one in tables)
     return [
         "Seen: prompts that the model was trained with. Unseen: the original's held-out one, and paraphrases in other "
@@ -104,6 +105,7 @@ def _notes(plan: Plan, tables: Sequence[PromptTable]) -> list[str]:
         f"the {gaps} gap{'' if gaps == 1 else 's'} of this table. Both are about other users, with these very prompts; "
         "how much prompts differ is their standard deviation (SD) below.",
         f"Units: {'; '.join(units)}.",
+        *([f"Left out, for they show what this data lacks: {', '.join(silent)}."] if silent else []),
         *([f"Not converged, more training may help: {', '.join(starved)}."] if starved else []),
     ]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.metrics import parse
 from bench.report.collect import LEVEL, PERMUTATIONS, REPLICATES, measured_on, stored_models
-from bench.report.families import families, is_about
+from bench.report.families import SETTING, families, is_about, strangers
 from bench.report.measures import coverage, units_of, values_of
 from bench.report.values import Model
 from bench.runs.plan import Plan
@@ -106,6 +106,8 @@ class PromptTable:
         What was sampled, such as ``"943 users"``.
     prompts : tuple of PromptValue
         In the order of the suite.
+    unserved : tuple of str
+        Prompts with which nothing could be asked: they show what the data lacks.
     groups : mapping
         Over all prompts, and over those whose words were all trained; only ``"all"`` where these are the same.
     gaps : mapping
@@ -117,6 +119,7 @@ class PromptTable:
     primary: str
     units: str
     prompts: tuple[PromptValue, ...]
+    unserved: tuple[str, ...]
     groups: Mapping[Words, tuple[Group, ...]]
     gaps: Mapping[Words, Gap]
 
@@ -129,7 +132,7 @@ def prompt_tables(plan: Plan, store: Store) -> list[PromptTable]:
         for asked in plan.sets
         if asked.part == "test"
         for members in families(models)
-        if (table := _table(plan, store, asked, [one for one in members if is_about(one, asked)])) is not None
+        if (table := _table(plan, store, asked, _fellows(models, members, asked))) is not None
     ]
     corrected = iter(correct([gap.p for table in found for gap in table.gaps.values()]).tolist())
     return [
@@ -138,9 +141,15 @@ def prompt_tables(plan: Plan, store: Store) -> list[PromptTable]:
     ]
 
 
-def _table(plan: Plan, store: Store, asked: RequestSet, members: Sequence[Model]) -> PromptTable | None:
-    frames = measured_on(asked.name, store, members)
-    members = [model for model in members if model.name in frames]
+def _fellows(models: Sequence[Model], members: Sequence[Model], asked: RequestSet) -> list[Model]:
+    """The members that are about the task, and rows of their fit with prompts that it does not know."""
+    return [one for one in members if is_about(one, asked)] + strangers(models, members)
+
+
+def _table(plan: Plan, store: Store, asked: RequestSet, fellows: Sequence[Model]) -> PromptTable | None:
+    frames = measured_on(asked.name, store, fellows)
+    silent = {name for name, own in frames.items() if coverage(own) == 0}
+    members = [model for model in fellows if model.prompt is not None and model.name in frames.keys() - silent]
     primary = plan.suite.primary_for(asked.task)
     if len(members) < 2 or not parse(primary).defined(frames[members[0].name][0]):
         return None
@@ -162,7 +171,8 @@ def _table(plan: Plan, store: Store, asked: RequestSet, members: Sequence[Model]
             gap = by_name[UNSEEN].gap
             assert gap is not None
             gaps[words] = Gap(by_name["seen"], by_name[UNSEEN], gap, p, np.nan)
-    return PromptTable(asked, members[0].title, primary, str(units), prompts, groups, gaps)
+    unserved = tuple(str(model.cells[0].asking[SETTING]) for model in fellows if model.name in silent)
+    return PromptTable(asked, members[0].title, primary, str(units), prompts, unserved, groups, gaps)
 
 
 def _group(one: PromptValue) -> str:

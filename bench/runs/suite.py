@@ -103,16 +103,18 @@ class ModelEntry(BaseModel):
         Raises
         ------
         UsageError
-            As :meth:`parsed_settings`.
+            As :meth:`parsed_settings`, and where it stands for no row.
         ModelError
             When the model expands an entry into variants that would be fitted apart.
         """
         model, settings = model_class(self.model), self.parsed_settings()
         found = model.expand(settings, tasks)
-        if not found or any(one.fitting() != settings.fitting() for one in found.values()):
+        if not found:
+            raise UsageError(f"{self.name} stands for nothing: it can ask for none of {', '.join(tasks)}")
+        if any(one.fitting() != settings.fitting() for one in found.values()):
             raise ModelError(
-                f"{self.name}: {model.__name__}.expand must give one variant or more, which differ only in settings "
-                f"that ask ({', '.join(sorted(settings.asking)) or 'it declares none'})"
+                f"{self.name}: variants of {model.__name__}.expand differ in more than settings that only ask "
+                f"({', '.join(sorted(settings.asking)) or 'it declares none'})"
             )
         if list(found) == [""]:
             return (self,)

@@ -224,6 +224,22 @@ def test_a_fit_that_knows_of_no_prompts_has_a_row_an_entry(world, asked, tmp_pat
     assert [row[0] for row in main[2:]] == ["knn", "P5, prompt 2-1", "P5, prompt 2-2"]
 
 
+def test_prompts_that_the_data_cannot_fill_are_left_out(world, asked, tmp_path):
+    made = world(asked("test", "warm-warm"))
+    known = {name: note(name) for name in STRENGTH if name != "2-3"}
+    ask(made, ["2-2"], notes=known, served=0.0)
+    ask(made, ["2-1", "2-13"], notes=known)
+    ask(made, ["2-3"], notes=known, served=0.0)  # its fit does not even know it
+    files = write_report(made.plan(), made.store, tmp_path / "out")
+    assert [line["prompt"] for line in lines_of(files.prompts_csv, line="prompt")] == ["2-1", "2-13"]
+    (seen,) = lines_of(files.prompts_csv, line="group", group="seen")
+    assert (seen["prompts"], float(seen["mean"])) == ("1", pytest.approx(ndcg(made, "2-1").mean()))
+    assert "Left out, for they show what this data lacks: 2-2, 2-3." in files.prompts_md.read_text(encoding="utf-8")
+    main = grid(files.table_md.read_text(encoding="utf-8"), "# made-up: NDCG@10")
+    assert [row[0] for row in main[2:]] == ["P5 (T5-scratch 4 M)"]
+    assert f"{ndcg(made, '2-1').mean():.4f}" in main[2][1]
+
+
 def test_equal_answers_have_no_gap(world, asked, tmp_path):
     """Sums in another order must not become a difference that is tested."""
     made = world(asked("test", "warm-warm"))

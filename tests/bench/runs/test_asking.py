@@ -58,7 +58,7 @@ def test_an_entry_stands_for_the_prompts_of_the_suites_tasks(aviary: Any) -> Non
     # Each prompt answers the requests of its own task, validation and test.
     for cell in plan.cells:
         task = {"s": "sequential", "r": "rating"}[cell.asking["prompt"][0]]
-        assert {one.name.split("/")[1] for one in cell.predictions} == {task}
+        assert {tuple(one.name.split("/")[:2]) for one in cell.predictions} == {("test", task)}
     keys = [one.key for cell in plan.cells for one in cell.predictions]
     assert len(set(keys)) == len(keys)
     assert plan.suite.models[0].settings == {"prompt": "each"}
@@ -180,7 +180,9 @@ def rows_of(lines: list[dict[str, str]], prompt: str) -> str:
 def test_names_that_meet_and_variants_that_part_are_refused(aviary: Any) -> None:
     with pytest.raises(UsageError, match="two rows of suite parrots are named 'parrot s-1'"):
         make_plan(aviary.suite(f"{EACH}, {{name: parrot s-1, model: popularity}}"), aviary.store)
-    with pytest.raises(ModelError, match=r"torn: Torn.expand must give.*\(prompt, width\)"):
+    with pytest.raises(UsageError, match="parrot stands for nothing: it can ask for none of click"):
+        aviary.suite(EACH).models[0].variants(["click"])
+    with pytest.raises(ModelError, match=r"torn: variants of Torn.expand differ in more.*\(prompt, width\)"):
         make_plan(aviary.suite("torn"), aviary.store)
 
 
