@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.ragged import Ragged
+from bench.data.ragged import Ragged, ranges
 from bench.metrics.counting import DEPTH, Counts, count_lists
 from bench.tasks import Answers, RequestSet
 
@@ -47,30 +47,42 @@ def next_number(number: NDArray[np.integer], asked: RequestSet, *, depth: int = 
         raise ValueError(f"the id+1 probe ranks whole catalogues, and {asked.name} has a draw")
     items = asked.requests.catalogue.items
     seen = history.keep(number[history.values] >= 0)
-    lists = _first_distinct(*_proposals(seen, number, depth), items, answers.exclude, depth)
+    # As many further numbers as a list is long, once what is masked has been taken out of them.
+    further = np.where(seen.lengths > 0, depth + answers.exclude.lengths, 0)
+    lists = _first_distinct(*_proposals(seen, number, items, further), items, answers.exclude, depth)
     place = np.arange(len(lists.values)) - np.repeat(lists.offsets[:-1], lists.lengths)
     return count_lists(lists, -place.astype(np.float32), seen.lengths > 0, items, answers.item, answers.exclude)
 
 
-def _proposals(seen: Ragged, number: NDArray[np.integer], depth: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _proposals(
+    seen: Ragged, number: NDArray[np.integer], items: NDArray[np.int32], further: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and items in the order the rule proposes them; -1 where no item has the number."""
-    item_of = np.full(int(number.max(initial=0)) + 2, -1, np.int64)
     known = np.flatnonzero(number >= 0)
+    item_of = np.full(int(number.max(initial=0)) + 2, -1, np.int64)
     item_of[number[known]] = known
     if np.count_nonzero(item_of >= 0) < len(known):
         raise ValueError("two items share a number")
     shown, lengths = number[seen.values].astype(np.int64), seen.lengths
     rows = np.flatnonzero(lengths)
-    largest = np.maximum.reduceat(shown, seen.offsets[rows]) if len(rows) else np.empty(0, np.int64)
+    largest = np.zeros(len(seen), np.int64)
+    if len(rows):
+        largest[rows] = np.maximum.reduceat(shown, seen.offsets[rows])
     within = np.arange(len(shown)) - np.repeat(seen.offsets[:-1], lengths)
-    row = np.concatenate([rows, seen.row_of, np.repeat(rows, depth)])
+    # What comes after the largest number, of the candidates alone.
+    behind = items[number[items] >= 0].astype(np.int64)
+    behind = behind[np.argsort(number[behind])]
+    start = np.searchsorted(number[behind], largest + 1, side="right")
+    further = np.minimum(further, len(behind) - start)
+    step = ranges(np.zeros(len(seen), np.int64), further)
+    # Places: the largest number plus one, then the history backwards, then the rest.
+    row = np.concatenate([rows, seen.row_of, np.repeat(np.arange(len(seen)), further)])
     place = np.concatenate(
-        [np.zeros(len(rows), np.int64), lengths[seen.row_of] - within, np.tile(np.arange(depth), len(rows)) + 2**40]
+        [np.zeros(len(rows), np.int64), lengths[seen.row_of] - within, 1 + lengths.max(initial=0) + step]
     )
-    further = np.repeat(largest, depth) + np.tile(np.arange(2, depth + 2), len(rows))
-    proposed = np.concatenate([largest + 1, shown + 1, further])
+    item = np.concatenate([item_of[largest[rows] + 1], item_of[shown + 1], behind[np.repeat(start, further) + step]])
     order = np.lexsort((place, row))
-    return row[order], item_of[np.minimum(proposed[order], len(item_of) - 1)]
+    return row[order], item[order]
 
 
 def _first_distinct(

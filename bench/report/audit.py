@@ -74,7 +74,7 @@ def _index(model: Model) -> str | None:
 
 def _probe(plan: Plan, store: Store, models: Sequence[Model]) -> Grid:
     split = plan.split
-    asked = [one for one in request_sets(split, ["sequential"]) if one.part == "test"]
+    asked = [one for one in request_sets(split, ["sequential"]) if one.part == "test" and _shows(one)]
     own = [(f"{model.label}: its own index", _own(store, model, len(split.items))) for model in models if _index(model)]
     numberings = [
         (_SAID[kind], [number_items(split, kind, seed=seed) for seed in range(SHUFFLES)]) for kind in NUMBERINGS
@@ -98,9 +98,16 @@ def _probe(plan: Plan, store: Store, models: Sequence[Model]) -> Grid:
             "the order of its words.",
             f"Split: {split.protocol}. The first row is what a model could owe to P5's own numbers without having "
             "learned a thing. An honest index is made from training rows alone.",
+            "A user's whole sequence is what the split says of it: all of it where it leaves one out, else training "
+            "rows, and what is shown and asked.",
             *split.notes,
         ),
     )
+
+
+def _shows(asked: RequestSet) -> bool:
+    history = asked.requests.history
+    return history is not None and bool(history.lengths.any())
 
 
 def _own(store: Store, model: Model, items: int) -> list[NDArray[np.int64]]:

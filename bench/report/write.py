@@ -81,7 +81,7 @@ def write_report(
         Cell name -> what the model lacks; what the plan knows need not be repeated.
     """
     # Statistics and figures are slow to import, and a report that is current needs neither.
-    from bench.report import costs, layout, notes, paper, prompt_pages, prompts
+    from bench.report import audit, costs, layout, notes, paper, prompt_pages, prompts
     from bench.report.collect import collect, stored_models
     from bench.report.figure import draw
     from bench.report.latex import itemized, latex
@@ -104,6 +104,9 @@ def write_report(
         links += f" Beside published figures: [{files.paper_md.name}]({files.paper_md.name})."
     if worded:
         links += f" Seen and unseen prompts: [{files.prompts_md.name}]({files.prompts_md.name})."
+    if audit.has_text_ids(plan, store):
+        audit.write_audit(plan, store, folder)
+        links += f" Leak audit: [{audit.AUDIT}]({audit.AUDIT})."
     parts.append(f"![{main[0].title}]({files.figure_svg.name})\n\n{links}\n")
     parts += [markdown(grid) for grid in details]
     spent = costs.cost_lines(plan, store)
