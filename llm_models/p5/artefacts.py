@@ -11,6 +11,7 @@ import numpy as np
 
 from bench.errors import MissingInputError, UsageError
 from bench.models import Training
+from llm_models.backbones.locate import PACKAGED_MINILM, locate
 from llm_models.indexing import IdIndex, WordTokenizer, load_tokenizer, make_index, make_user_index
 from llm_models.p5.settings import P5Settings
 
@@ -31,7 +32,7 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def brought_along(settings: P5Settings) -> dict[str, str]:
-    """Digests of the tokenizer and the checkpoint that the settings name.
+    """Digests of what the settings name: a tokenizer, a checkpoint, and the network that reads texts for semantic ids.
 
     Raises
     ------
@@ -49,6 +50,8 @@ def brought_along(settings: P5Settings) -> dict[str, str]:
         if not file.is_file():
             raise MissingInputError(f"no P5 checkpoint at {file}: set `checkpoint` to a .pth file or a stored model")
         digests["checkpoint"] = _file_digest(file)
+    if settings.index == "semantic" and settings.embedder == "minilm":
+        digests["embedder"] = locate(PACKAGED_MINILM).weights_sha256
     return digests
 
 

@@ -48,7 +48,16 @@ class P5(Recommender):
     capabilities = abilities(P5Settings())
     version = "2"
     side = "llm"
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "sentencepiece", "numpy")
+    libraries: ClassVar[tuple[str, ...]] = (
+        "torch",
+        "transformers",
+        "sentencepiece",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "yake",
+        "vaderSentiment",
+    )
     preload: ClassVar[tuple[str, ...]] = ("llm_models.p5.training", "sentencepiece")
 
     settings: P5Settings
@@ -70,7 +79,7 @@ class P5(Recommender):
 
     @classmethod
     def identity(cls, settings: P5Settings) -> dict[str, str]:
-        """Digests of the prompts and of what is brought along: tokenizer and checkpoint."""
+        """Digests of the prompts and of what is brought along: tokenizer, checkpoint, embedder of texts."""
         from llm_models.p5.artefacts import brought_along
 
         return {"prompts": collection(settings.prompts, settings.extra).digest, **brought_along(settings)}

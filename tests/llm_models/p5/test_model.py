@@ -61,6 +61,15 @@ def test_identity_holds_the_prompts_and_names_what_is_missing(monkeypatch: pytes
         P5.identity(P5.Settings(pretrained=str(tmp_path / "empty"), **tokenizer))
 
 
+def test_identity_holds_the_network_that_reads_texts() -> None:
+    reads = P5.Settings(index="semantic", embedder="minilm")
+    try:
+        assert set(P5.identity(reads)) == {"prompts", "embedder"}
+    except MissingInputError as error:
+        pytest.skip(str(error))
+    assert set(P5.identity(P5.Settings(index="semantic"))) == {"prompts"}
+
+
 def _tokenizer(folder: Path) -> str:
     """Write a tokenizer of about T5's kind: numbers split as they come."""
     from llm_models.indexing import train_tokenizer
