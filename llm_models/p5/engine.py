@@ -57,19 +57,19 @@ class Engine:
         self.prompts = prompts
         self.settings = settings
         self.stars = stars
+        self._able = abilities(settings)
         self._meetings = Meetings(writer)
         self._speaker = Speaker(network, writer, settings)
         self._answered: WeakKeyDictionary[Catalogue, int] = WeakKeyDictionary()
 
     def phrase(self, requests: Requests) -> tuple[Phrasing, list[tuple[Template, NDArray[np.int64]]]]:
         """Put requests into words, and find the template that asks each."""
-        able = abilities(self.settings)
         phrasing = Phrasing(
             requests,
             self._meetings.meet(requests.text),
             max_history=self.settings.max_history,
-            new_users=able.cold_users is not None,
-            new_items=able.cold_items is not None,
+            new_users=self._able.cold_users is not None,
+            new_items=self._able.cold_items is not None,
         )
         return phrasing, phrasing.choose(templates_for(requests.task, self.prompts, self.settings))
 

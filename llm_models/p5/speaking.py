@@ -16,21 +16,12 @@ from llm_models.p5.network import Memory, P5Network, TrieStepper
 from llm_models.p5.settings import P5Settings
 from llm_models.p5.writer import Writer
 
-__all__ = ["Speaker", "end_marks_needed"]
+__all__ = ["Speaker"]
 
 #: Logits held at a time: a processor's cache is small, a graphics card wants much to do at once.
 LOGITS = {"cpu": 2**22, "cuda": 2**27}
 #: Characters of prompts read at a time.
 CHARACTERS = {"cpu": 2**16, "cuda": 2**20}
-
-
-def end_marks_needed(sequences: Sequence[Sequence[int]]) -> bool:
-    """Whether ended answers must keep their end mark: of one length, they end by themselves.
-
-    A mark that can be followed by nothing else, and that the network has learned to write there, would cost a step of
-    the decoder and say nothing.
-    """
-    return len({len(sequence) for sequence in sequences}) > 1
 
 
 class Speaker:
