@@ -165,8 +165,10 @@ def recruit(size: int, device: torch.device, follow: Callable[..., None], *argum
     try:
         with _at(place, 0):
             member = _Member(device)
-            yield member
-            member.dissolve()
+            try:
+                yield member
+            finally:
+                member.dissolve()
         for process in others:
             process.join()
     finally:
