@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -260,6 +261,26 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path: Path) -> N
     assert report["whole"] == report["killed"]
     # Each time it went on from where a checkpoint had been left, and not from the start.
     assert 0 < report["resumed"][0] < report["resumed"][1]
+
+
+def test_the_mixture_can_be_sent_to_other_processes() -> None:
+    pytest.importorskip("sentencepiece")
+    from bench.models.world import small_world
+    from llm_models.p5.artefacts import make_indexes
+    from llm_models.p5.asking import collection
+    from llm_models.p5.corpus import make_tokenizer
+    from llm_models.p5.mixture import Mixture
+    from llm_models.p5.writer import World, Writer
+
+    training, settings = small_world().training(), P5Settings(**SIZE)
+    prompts = collection(settings.prompts, settings.extra)
+    world = World.of(training, *make_indexes(settings, training, seed=0, device="cpu"))
+    mixture = Mixture(training, Writer(make_tokenizer(settings, prompts, training, world), world), prompts, settings, 0)
+    sent = pickle.loads(pickle.dumps(mixture))
+    assert list(sent.families) == list(mixture.families)
+    mine, theirs = next(mixture.batches(3)), next(sent.batches(3))
+    for name in ("ids", "words", "labels", "family"):
+        np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
 
 
 @pytest.mark.slow
