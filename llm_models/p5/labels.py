@@ -18,8 +18,6 @@ def label(settings: P5Settings) -> str:
         size = f"checkpoint {Path(settings.checkpoint).name}"
     elif settings.pretrained:
         size = f"{Path(settings.pretrained).name}, pretrained"
-    elif settings.checkpoint:
-        size = f"checkpoint {Path(settings.checkpoint).name}"
     else:
         size = f"T5-scratch {parameter_count(settings) / 1e6:.1f} M"
     return f"P5 ({', '.join([size, *_learning(settings), *_asking(settings)])})"
@@ -37,8 +35,8 @@ def _learning(settings: P5Settings) -> list[str]:
         said.append(f"{settings.user_index} user ids")
     if settings.families is not None:
         said.append(f"{' and '.join(settings.families)} only")
-    if settings.sampling != usual.sampling:
-        said.append(f"{settings.sampling if isinstance(settings.sampling, str) else 'other'} sampling")
+    if isinstance(settings.sampling, str):
+        said.append(f"{settings.sampling} sampling")
     if settings.windows != usual.windows:
         said.append(f"{settings.windows} windows")
     if not settings.extra:
@@ -60,8 +58,6 @@ def _asking(settings: P5Settings) -> list[str]:
         said.append(f"prompt {settings.prompt}{ {'seen': '', 'held-out': ' held out'}.get(group, ' unseen') }")
     if both := sorted(changed & {"sequential", "direct"}):
         said.append("yes/no" if len(both) == 2 else f"{both[0]} by yes/no")
-    if "yes_no_items" in changed:
-        said.append(f"yes/no of up to {settings.yes_no_items} items")
     if settings.decode == "exhaustive":
         said.append("exhaustive")
     elif "beams" in changed:
