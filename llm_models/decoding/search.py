@@ -114,7 +114,8 @@ def exact(
     """Find the ``k`` most likely sequences of each request, whatever the catalogue's size.
 
     Beams find a list first. What has fallen below its end cannot enter the true list, and as the probabilities of the
-    prefixes of one length add up to 1 at most, no more than ``1 / p`` of them are above ``p``: far fewer than there are.
+    prefixes of one length add up to 1 at most, no more than ``1 / p`` of them are above ``p``: far fewer than there
+    are.
 
     Parameters
     ----------
