@@ -147,6 +147,8 @@ class Mixture:
         available = available_fields(self.writer.world, training)
         missing, usable = prompts.missing(available), prompts.usable(available)
         found: dict[str, list[Template]] = {}
+        for family in sorted(set(self.settings.families or ()).difference(prompts.families)):
+            self.left_out[family] = f"the prompts {prompts.name!r} have none of this family"
         for family in prompts.families:
             if family == ZERO_SHOT:
                 continue
