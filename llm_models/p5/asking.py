@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 from bench.errors import UsageError
@@ -13,11 +14,10 @@ from bench.tasks import TaskName
 from llm_models.indexing import extendable
 from llm_models.p5.sequences import GROUPS, group_of
 from llm_models.p5.settings import P5Settings
-from llm_models.prompts import PromptCollection, Template, load_prompts
+from llm_models.prompts import WHO, PromptCollection, Template, load_prompts
 
 __all__ = ["QUESTIONS", "Question", "abilities", "collection", "drawn", "tasks_of", "templates_for", "variants"]
 
-_WHO = frozenset({"user", "name"})
 _ITEM = frozenset({"item", "title", "brand", "price"})
 #: What a template shows of an item by its id alone.
 _IDS = frozenset({"item", "candidates"})
@@ -61,22 +61,28 @@ _HISTORY = frozenset({"history", "history_titles"})
 _FEATURE, _STAR, _BODY = frozenset({"feature"}), frozenset({"star"}), frozenset({"body"})
 QUESTIONS: dict[TaskName, Question] = {
     "sequential": Question(
-        "sequential", ("item", "yes_no"), _WHO | _ITEM | _HISTORY | {"candidates"}, _HISTORY, reading="sequential"
+        "sequential", ("item", "yes_no"), WHO | _ITEM | _HISTORY | {"candidates"}, _HISTORY, reading="sequential"
     ),
-    "direct": Question("direct", ("item", "yes_no"), _WHO | _ITEM | {"candidates"}, reading="direct"),
-    "rating": Question("rating", ("star",), _WHO | _ITEM),
-    "click": Question("rating", ("like",), _WHO | _ITEM),
-    "explanation": Question("explanation", ("explanation",), _WHO | _ITEM),
-    "feature-explanation": Question("explanation", ("explanation",), _WHO | _ITEM | _FEATURE, _FEATURE),
-    "rated-explanation": Question("explanation", ("explanation",), _WHO | _ITEM | _FEATURE | _STAR, _STAR),
-    "headline": Question("review", ("headline",), _WHO | _ITEM | _BODY, _BODY),
-    "preference": Question("review", ("star",), _WHO | _ITEM | _BODY, _BODY),
+    "direct": Question("direct", ("item", "yes_no"), WHO | _ITEM | {"candidates"}, reading="direct"),
+    "rating": Question("rating", ("star",), WHO | _ITEM),
+    "click": Question("rating", ("like",), WHO | _ITEM),
+    "explanation": Question("explanation", ("explanation",), WHO | _ITEM),
+    "feature-explanation": Question("explanation", ("explanation",), WHO | _ITEM | _FEATURE, _FEATURE),
+    "rated-explanation": Question("explanation", ("explanation",), WHO | _ITEM | _FEATURE | _STAR, _STAR),
+    "headline": Question("review", ("headline",), WHO | _ITEM | _BODY, _BODY),
+    "preference": Question("review", ("star",), WHO | _ITEM | _BODY, _BODY),
 }
 
 
-@cache
 def collection(name: str, extra: bool) -> PromptCollection:
-    """The collection of that name or path, with or without its extra prompts."""
+    """The collection of that name or path, with or without its extra prompts; a file that has changed is read anew."""
+    path = Path(name).expanduser()
+    seen = path.stat() if path.is_file() else None
+    return _collection(name, extra, seen and (path.resolve(), seen.st_mtime_ns, seen.st_size))
+
+
+@lru_cache(maxsize=32)
+def _collection(name: str, extra: bool, file: tuple[Path, int, int] | None) -> PromptCollection:
     prompts = load_prompts(name)
     return prompts if extra else prompts.without_extra()
 
@@ -130,7 +136,7 @@ def templates_for(task: TaskName, prompts: PromptCollection, settings: P5Setting
     else:
         wanted = collection(settings.prompts, settings.extra).template(str(settings.prompt))
         found = [template for template in prompts.templates if template.id == wanted.id]
-    special = question.gives - _WHO - _ITEM - {"candidates"}
+    special = question.gives - WHO - _ITEM - {"candidates"}
     served = [template for template in found if question.served_by(template)]
     return tuple(sorted(served, key=lambda t: (-len(t.fields & special), len(t.target_fields))))
 
@@ -144,7 +150,7 @@ def abilities(settings: P5Settings) -> Capabilities:
     prompts = collection(settings.prompts, settings.extra)
     by_task = {task: templates_for(task, prompts, settings) for task in QUESTIONS}
     tasks = {task: found for task, found in by_task.items() if found}
-    nameless = all(any(not t.fields & _WHO for t in found) for task, found in tasks.items() if task != "direct")
+    nameless = all(any(not t.fields & WHO for t in found) for task, found in tasks.items() if task != "direct")
     titled = all(any(not (t.fields | t.target_fields) & _IDS for t in found) for found in tasks.values())
     newcomers = {"semantic": "semantic id"}.get(settings.index, "id at a random place")
     return Capabilities(

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from bench.models import Ragged, Requests
 from llm_models.p5.families import star_text
 from llm_models.p5.known import Known
-from llm_models.prompts import Template
+from llm_models.prompts import WHO, Template
 
 __all__ = ["Phrasing"]
-
-_WHO = frozenset({"user", "name"})
 
 
 class Phrasing:
@@ -93,7 +91,7 @@ class Phrasing:
         """Requests that a template can ask, shape (requests,); where items are ranked, they are not looked at."""
         fields, requests = template.fields, self.requests
         can = self.served.copy()
-        if fields & _WHO:
+        if fields & WHO:
             can &= self.user >= 0
         if fields & {"history", "history_titles"}:
             can &= self.history(template).lengths > 0
@@ -136,7 +134,7 @@ class Phrasing:
             item=int(self.item[row]) if item is None else item,
             history=self.history(template)[row],
             candidates=self.candidates[row] if "candidates" in template.fields else (),
-            star=star_text(star) if star else "",
+            star="" if star in {None, ""} else star_text(star),
             feature=self.feature[row] or "",
             body=self.body[row] or "",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,6 +19,7 @@ T5_VOCABULARY = 32128
 POSITION_BUCKETS = 32
 
 
+Number = Annotated[float, Field(ge=0)]
 Family = Literal["rating", "sequential", "explanation", "review", "direct"]
 Quirk = Literal["dropped-five", "first-816-rows", "unmasked-beams", "second-step", "fresh-negatives", "no-whole-words"]
 
@@ -45,11 +46,11 @@ class Sampling(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     per: Literal["user", "event"] = "user"
-    rating: float = Field(0, ge=0)
-    sequential: float | tuple[float, float, float] = 0
-    explanation: float = Field(0, ge=0)
-    review: float = Field(0, ge=0)
-    direct: float | tuple[float, float, float] = 0
+    rating: Number = 0
+    sequential: Number | tuple[Number, Number, Number] = 0
+    explanation: Number = 0
+    review: Number = 0
+    direct: Number | tuple[Number, Number, Number] = 0
 
 
 #: Sampling as P5's released code does it (the numbers of sub-groups, 5 + 5 + 10 and 10 + 5, only add up there: each

@@ -10,12 +10,12 @@ import polars as pl
 
 from bench.models import Training
 from llm_models.indexing import IdIndex
+from llm_models.prompts import ALWAYS
 
-__all__ = ["World", "available_fields"]
+__all__ = ["ITEM_TEXTS", "World", "available_fields"]
 
+#: Texts that an item may lack.
 ITEM_TEXTS = ("title", "brand", "price")
-#: Fields that every data set can fill.
-ALWAYS = frozenset({"user", "name", "item", "history", "candidates", "yes_no"})
 
 Texts = tuple[str | None, ...]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ALWAYS", "FAMILIES", "FIELDS", "FOLLOWS", "ID_FIELDS", "Question"]
+__all__ = ["ALWAYS", "FAMILIES", "FIELDS", "FOLLOWS", "ID_FIELDS", "WHO", "Question"]
 
 #: Every field, and what stands in its place.
 FIELDS = {
@@ -31,8 +31,9 @@ ID_FIELDS = frozenset({"user", "name", "item", "history", "candidates"})
 ALWAYS = frozenset({"user", "name", "item", "history", "candidates", "yes_no"})
 #: Fields that are made from another one.
 FOLLOWS = {"like": "star", "history_titles": "title"}
+#: Fields that name the user.
+WHO = frozenset({"user", "name"})
 
-_WHO = frozenset({"user", "name"})
 _ITEM = frozenset({"item", "title"})
 _HISTORY = frozenset({"history", "history_titles"})
 
@@ -61,29 +62,29 @@ class Question:
 #: By family and target. A target is one of these texts and no other, so that an answer can be read.
 FAMILIES: dict[str, dict[str, Question]] = {
     "rating": {
-        "{star}": Question((_ITEM,), _WHO),
-        "{yes_no}": Question((_ITEM, frozenset({"star"})), _WHO),
-        "{like}": Question((_ITEM,), _WHO),
+        "{star}": Question((_ITEM,), WHO),
+        "{yes_no}": Question((_ITEM, frozenset({"star"})), WHO),
+        "{like}": Question((_ITEM,), WHO),
     },
     "sequential": {
-        "{item}": Question((_HISTORY,), _WHO | {"candidates"}),
-        "{yes_no}": Question((_HISTORY, _ITEM), _WHO),
+        "{item}": Question((_HISTORY,), WHO | {"candidates"}),
+        "{yes_no}": Question((_HISTORY, _ITEM), WHO),
     },
     "explanation": {
-        "{explanation}": Question((_ITEM,), _WHO | {"star", "feature", "headline"}),
-        "{star} , {explanation}": Question((_ITEM,), _WHO | {"feature", "headline"}),
+        "{explanation}": Question((_ITEM,), WHO | {"star", "feature", "headline"}),
+        "{star} , {explanation}": Question((_ITEM,), WHO | {"feature", "headline"}),
     },
     "review": {
-        "{headline}": Question((frozenset({"body"}),), _WHO),
-        "{star}": Question((frozenset({"body"}),), _WHO),
+        "{headline}": Question((frozenset({"body"}),), WHO),
+        "{star}": Question((frozenset({"body"}),), WHO),
     },
     "direct": {
-        "{item}": Question((_WHO,), frozenset({"candidates"})),
-        "{yes_no}": Question((_WHO, _ITEM)),
+        "{item}": Question((WHO,), frozenset({"candidates"})),
+        "{yes_no}": Question((WHO, _ITEM)),
     },
     "cross-domain": {
-        "{like}": Question((_WHO, frozenset({"title"})), frozenset({"brand", "price"})),
-        "{star}": Question((_WHO, frozenset({"title"})), frozenset({"brand", "price"})),
-        "{explanation}": Question((_WHO, frozenset({"title"})), frozenset({"brand", "price", "star", "feature"})),
+        "{like}": Question((WHO, frozenset({"title"})), frozenset({"brand", "price"})),
+        "{star}": Question((WHO, frozenset({"title"})), frozenset({"brand", "price"})),
+        "{explanation}": Question((WHO, frozenset({"title"})), frozenset({"brand", "price", "star", "feature"})),
     },
 }

@@ -146,6 +146,20 @@ def test_a_collection_of_ones_own(tmp_path: Path) -> None:
     assert first("direct", prompts=str(path)) == "mine"
 
 
+def test_a_collection_that_was_edited_is_another_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = (
+        "version: 1\nfamilies:\n  direct:\n    seen:\n"
+        '      - id: mine\n        input: "something for {user} :"\n        target: "{item}"\n'
+    )
+    path.write_text(text)
+    asked = P5Settings(prompts=str(path))
+    before = P5.identity(asked)
+    assert P5.identity(asked) == before
+    path.write_text(text.replace("something for", "a thing that suits"))
+    assert P5.identity(asked) != before
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -190,6 +204,8 @@ def test_label_of_a_checkpoint() -> None:
         ({"quirks": ("dropped-five",)}, "set stars: greedy"),
         ({"quirks": ("second-step", "second-step")}, "one is named twice"),
         ({"shortest_text": 5, "longest_text": 5}, "shortest_text must be below longest_text"),
+        ({"sampling": {"sequential": -1}}, "greater than or equal to 0"),
+        ({"sampling": {"direct": (1, 0, -2)}}, "greater than or equal to 0"),
     ],
 )
 def test_settings_that_contradict_each_other(settings: dict[str, object], message: str) -> None:
