@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.audit import INDEX_FILE
+from bench.data.hashing import digest, file_sha256
 from bench.errors import MissingInputError, UsageError
 from bench.models import Training
 from llm_models.backbones.locate import PACKAGED_MINILM, locate
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+USERS = "users.json"
 
 
 def brought_along(settings: P5Settings) -> dict[str, str]:
@@ -43,13 +45,18 @@ def brought_along(settings: P5Settings) -> dict[str, str]:
     if source := settings.tokenizer_source:
         digests["tokenizer"] = load_tokenizer(source).digest
     if settings.pretrained:
-        digests["checkpoint"] = _file_digest(checkpoint_folder(settings.pretrained) / WEIGHTS)
+        digests["checkpoint"] = _files_digest(
+            *(checkpoint_folder(settings.pretrained) / file for file in (CONFIG, WEIGHTS))
+        )
     if settings.checkpoint:
         path = Path(settings.checkpoint).expanduser()
-        file = path if settings.published else path / WEIGHTS
-        if not file.is_file():
-            raise MissingInputError(f"no P5 checkpoint at {file}: set `checkpoint` to a .pth file or a stored model")
-        digests["checkpoint"] = _file_digest(file)
+        files = [path] if settings.published else [path / CONFIG, path / WEIGHTS]
+        for file in files:
+            if not file.is_file():
+                raise MissingInputError(
+                    f"no P5 checkpoint at {file}: set `checkpoint` to a .pth file or a stored model"
+                )
+        digests["checkpoint"] = _files_digest(*files)
     if settings.index == "semantic" and settings.embedder == "minilm":
         digests["embedder"] = locate(PACKAGED_MINILM).weights_sha256
     return digests
@@ -82,13 +89,20 @@ def checkpoint_folder(name: str) -> Path:
     return folder
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _files_digest(*paths: Path) -> str:
+    """Hash of what a network is made from: the weights, and its shape where that is a file of its own."""
+    digests = [file_sha256(path) for path in paths]
+    return digests[0] if len(digests) == 1 else digest(digests)
 
 
 def make_indexes(settings: P5Settings, training: Training, *, seed: int, device: str) -> tuple[IdIndex, IdIndex]:
-    """Number the training users and items as the settings say."""
+    """Number the training users and items as the settings say.
+
+    Raises
+    ------
+    UsageError
+        When a stored P5 is to be started from that knows users or items by other ids.
+    """
     digits = settings.digits if settings.padded else None
     items = make_index(
         settings.index,
@@ -103,7 +117,16 @@ def make_indexes(settings: P5Settings, training: Training, *, seed: int, device:
         codebook=settings.codebook,
         device=device,
     )
-    return make_user_index(settings.user_index, training, seed=seed + 1, digits=digits), items
+    users = make_user_index(settings.user_index, training, seed=seed + 1, digits=digits)
+    if settings.checkpoint and not settings.published:
+        folder = Path(settings.checkpoint).expanduser()
+        for what, made, file in (("items", items, INDEX_FILE), ("users", users, USERS)):
+            if made.code_of != IdIndex.load(folder / file).code_of:
+                raise UsageError(
+                    f"the checkpoint {folder} knows {what} by other ids than this run gives them, so that words would "
+                    "mean something else to it: use its data, split, seed and settings of ids"
+                )
+    return users, items
 
 
 def stars_of(training: Training) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from bench.models import Training
 from bench.tasks.explanations import training_reviews
 from llm_models.indexing import WordTokenizer, add_pieces, load_tokenizer, pieces, train_tokenizer
+from llm_models.p5.artefacts import stars_of
 from llm_models.p5.families import star_text
 from llm_models.p5.settings import P5Settings
 from llm_models.p5.world import World, available_fields
@@ -58,7 +59,7 @@ def training_texts(settings: P5Settings, prompts: PromptCollection, training: Tr
     families = [name for name in usable.families if settings.families is None or name in settings.families]
     shown = [template for name in families for template in usable.seen(name)]
     fields = frozenset().union(*(template.fields | template.target_fields for template in shown))
-    stars = [] if training.rating is None else [star_text(stars) for stars in np.unique(training.rating).tolist()]
+    stars = [star_text(stars) for stars in stars_of(training)]
     for _ in range(REPEATS):
         for template in shown:
             blank = dict.fromkeys(template.fields | template.target_fields, "")

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from bench.audit import INDEX_FILE
 from bench.errors import DataError
 from bench.models import (
     Budget,
@@ -164,12 +165,12 @@ class P5(Recommender):
 
     def save(self, folder: Path) -> None:
         """Write indexes, texts, tokenizer (SentencePiece), config (JSON) and weights (safetensors)."""
-        from llm_models.p5.artefacts import save_network
+        from llm_models.p5.artefacts import USERS, save_network
 
         engine = self._engine
         world = engine.writer.world
-        world.items.save(folder / "items.json")
-        world.users.save(folder / "users.json")
+        world.items.save(folder / INDEX_FILE)
+        world.users.save(folder / USERS)
         world.save(folder)
         (folder / "spiece.model").write_bytes(engine.writer.tokenizer.model)
         known = {"format": FORMAT, "stars": engine.stars, "fields": sorted(self._fields)}
@@ -186,7 +187,7 @@ class P5(Recommender):
             When it was written by another version.
         """
         from llm_models.indexing import IdIndex, load_tokenizer
-        from llm_models.p5.artefacts import load_network
+        from llm_models.p5.artefacts import USERS, load_network
         from llm_models.p5.engine import Engine
         from llm_models.p5.writer import World, Writer
 
@@ -194,8 +195,7 @@ class P5(Recommender):
         if known["format"] != FORMAT:
             raise DataError(f"{folder}: model format {known['format']}, this version reads {FORMAT}; fit again")
         model = cls(settings, device=device)
-        network = load_network(folder)
-        items, users = (IdIndex.load(folder / name) for name in ("items.json", "users.json"))
+        items, users = (IdIndex.load(folder / name) for name in (INDEX_FILE, USERS))
         world = World.load(folder, users, items)
         tokenizer = load_tokenizer(str(folder / "spiece.model"))
         writer = Writer(tokenizer, world, max_input=settings.max_input, max_target=settings.max_target)

@@ -48,6 +48,15 @@ def test_texts_follow_the_families() -> None:
     assert not said & {"story", "Film"}
 
 
+def test_stars_that_are_missing_are_no_text() -> None:
+    settings, prompts, training, world = shop(P5Settings(families=["rating"]))
+    training = dataclasses.replace(training, rating=training.rating.copy())
+    training.rating[::3] = np.nan
+    said = {word for text in training_texts(settings, prompts, training, world) for word in text.split()}
+    assert "nan" not in said
+    assert set("12345") <= said
+
+
 def test_reviews_held_out_leave_no_trace(tmp_path) -> None:
     settings, prompts, training, world = shop(P5Settings(word_pieces=600))
     one = make_tokenizer(settings, prompts, training, world)

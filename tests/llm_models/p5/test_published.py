@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from collections import OrderedDict
@@ -211,6 +212,24 @@ def test_networks_start_from_it(write, tmp_path: Path) -> None:
     changed = brought_along(P5Settings(checkpoint=str(path), tokenizer=_tokenizer(tmp_path)))
     assert digests["tokenizer"] == changed["tokenizer"]
     assert digests["checkpoint"] != changed["checkpoint"]
+
+
+@pytest.mark.parametrize("start", ["pretrained", "checkpoint"])
+def test_a_network_of_another_shape_is_another_one(write, tmp_path: Path, start: str) -> None:
+    """As many weights may be two heads or four: the shape is part of the identity."""
+    from llm_models.p5.artefacts import brought_along, make_network, save_network
+
+    path = write(released(t5()))
+    save_network(make_network(P5Settings(checkpoint=str(path), tokenizer="somebody/t5"), range(300)), tmp_path)
+    settings = P5Settings(**{start: str(tmp_path)}, tokenizer=_tokenizer(tmp_path))
+    before = brought_along(settings)
+    config = json.loads((tmp_path / "config.json").read_text())
+    changed = config | {"num_heads": 2 * config["num_heads"], "d_kv": config["d_kv"] // 2}
+    (tmp_path / "config.json").write_text(json.dumps(changed))
+    assert brought_along(settings)["checkpoint"] != before["checkpoint"]
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(MissingInputError, match=r"config\.json"):
+        brought_along(settings)
 
 
 def _tokenizer(folder: Path) -> str:
