@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from llm_models.p5.world import ITEM_TEXTS
 from llm_models.p5.writer import Writer
 from llm_models.prompts import Template
 
@@ -14,8 +15,8 @@ __all__ = ["LIKED", "Family", "Prompt", "like_text", "star_text"]
 
 #: Stars from which on an item counts as liked.
 LIKED = 4
-#: Texts that an item, or its review, may lack.
-ITEM_TEXTS, HEADLINE = ("title", "brand", "price"), "headline"
+#: A text that a review may lack.
+HEADLINE = "headline"
 
 #: A prompt, and the answers to it as tokens.
 Prompt = tuple[str, list[list[int]]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.models import Ragged
 from llm_models.decoding import Trie
 from llm_models.indexing import IdIndex
-from llm_models.p5.families import ITEM_TEXTS
+from llm_models.p5.world import ITEM_TEXTS
 from llm_models.p5.writer import Writer
 
 __all__ = ["Known", "Meetings", "answer_trie"]

@@ -14,11 +14,10 @@ from transformers import T5Config, T5ForConditionalGeneration
 from llm_models.indexing.tokenizer import END, PAD
 from llm_models.p5.layers import attend, cross_entropy, dropout
 from llm_models.p5.settings import POSITION_BUCKETS, WHOLE_WORDS, P5Settings
+from llm_models.p5.writer import IGNORED
 
-__all__ = ["IGNORED", "Memory", "P5Network", "TrieStepper", "scratch_config", "shift_right", "untie"]
+__all__ = ["Memory", "P5Network", "TrieStepper", "scratch_config", "shift_right", "untie"]
 
-#: Label of a position without a token.
-IGNORED = -100
 #: Name of the output table, where it is not the input's.
 HEAD = "t5.lm_head.weight"
 #: Added to a score that must not count.

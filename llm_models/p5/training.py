@@ -17,10 +17,10 @@ from torch import Tensor
 
 from bench.models import Budget, Progress, Selection
 from llm_models.p5.checkpoint import Checkpoint
-from llm_models.p5.network import IGNORED, P5Network
+from llm_models.p5.network import P5Network
 from llm_models.p5.settings import P5Settings
 from llm_models.p5.team import Team, recruit
-from llm_models.p5.writer import Batch
+from llm_models.p5.writer import IGNORED, Batch
 
 __all__ = ["ORIGINAL", "Batches", "Course", "train"]
 
