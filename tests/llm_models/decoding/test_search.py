@@ -129,13 +129,15 @@ def test_with_beams_enough_the_answer_is_exact(network, depth: int) -> None:
         assert np.isneginf(scores[request, len(left) :]).all()
 
 
-@pytest.mark.parametrize(("depth", "k"), [(1, 3), (2, 1), (3, 10), (3, 200)])
-def test_exact_search_is_exhaustive_search(network, depth: int, k: int) -> None:
+@given(depth=st.integers(1, 4), k=st.integers(1, 60), seed=st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_exact_search_is_exhaustive_search(network, depth: int, k: int, seed: int) -> None:
     from llm_models.p5.network import TrieStepper
 
-    sequences = fixed_catalogue(300, depth, 20 + depth)
-    trie, ids = Trie.build(sequences), prompts(6, depth)
-    exclude = exclusions(6, len(trie), depth)
+    sequences = fixed_catalogue(300, depth, seed)
+    trie, ids = Trie.build(sequences), prompts(4, seed)
+    k = min(k, len(trie))
+    exclude = exclusions(4, len(trie), seed)
     remaining = trie.remaining(np.ones(len(trie), bool), exclude)
     with torch.inference_mode():
         memory = network.encode(ids, torch.zeros_like(ids))
@@ -198,15 +200,25 @@ def test_ids_of_different_lengths_are_exact_too(network) -> None:
         np.testing.assert_allclose(scores[request, : len(best)], full[request, best], atol=1e-4)
 
 
-@pytest.mark.parametrize(("depth", "k", "ended"), [(2, 4, False), (3, 5, False), (3, 5, True), (4, 3, True)])
-def test_below_that_the_beams_are_those_of_hugging_face(network, depth: int, k: int, ended: bool) -> None:
-    sequences = fixed_catalogue(300, depth, 10 + depth)
+@given(
+    depth=st.integers(2, 4),
+    k=st.integers(2, 6),
+    ended=st.booleans(),
+    seed=st.integers(0, 10_000),
+    share=st.sampled_from([0.0, 0.3, 0.9]),
+)
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_below_that_the_beams_are_those_of_hugging_face(
+    network, depth: int, k: int, ended: bool, seed: int, share: float
+) -> None:
+    """Random tries, random prompts, random sets of items seen before."""
+    sequences = fixed_catalogue(300, depth, seed)
     if ended:
         sequences = [(*sequence, END) for sequence in sequences]
-    trie, ids = Trie.build(sequences), prompts(6, depth)
+    trie, ids = Trie.build(sequences), prompts(3, seed)
     assert trie.width > k
-    exclude = exclusions(6, len(trie), depth)
-    exclude = exclude.keep(np.random.default_rng(0).random(len(exclude.values)) < 0.7)
+    exclude = exclusions(3, len(trie), seed)
+    exclude = exclude.keep(np.random.default_rng(seed).random(len(exclude.values)) < share)
     entries, scores = ours(network, ids, trie, exclude, beams=k, k=k)
     expected, expected_scores = generated(network, ids, trie, sequences, exclude, k, ended=ended)
     np.testing.assert_array_equal(entries, expected)
