@@ -93,9 +93,12 @@ def _glance(row: Row, table: Table, value: Cell) -> Cell:
 def detail(plan: Plan, table: Table, absent: Sequence[str]) -> Grid:
     """One test set with its metrics, intervals, tests and coverage."""
     task = table.asked.task
-    primary, metrics = plan.suite.primary_for(task), shown_metrics(plan.suite.metrics_for(task))
     rows, tested = table.rows, table.comparisons > 0
-    ties_matter = any(number(row.ties_expected[primary]) != number(row.mean(primary)) for row in rows if row.served)
+    # Some do not exist for every set: diversity needs two texts, say.
+    served = [row for row in rows if row.served]
+    exist = [name for name in plan.suite.metrics_for(task) if all(name in row.intervals for row in served)]
+    primary, metrics = plan.suite.primary_for(task), shown_metrics(exist)
+    ties_matter = any(number(row.ties_expected[primary]) != number(row.mean(primary)) for row in served)
     header = ["Model", *metrics, f"{primary}: 95%"]
     header += [f"{primary}, ties expected"] if ties_matter else []
     header += ["Difference", "Difference: 95%", "p (Holm)", "d_z"] if tested else []

@@ -34,7 +34,10 @@ def made_up_texts(asked, rng, strength, share, tied):
 @pytest.fixture
 def explained(world, asked, monkeypatch):
     """Explanations by two classics and a floor."""
-    ranking = asked("test", "warm-warm")
+    return explanations(world, asked("test", "warm-warm"), monkeypatch)
+
+
+def explanations(world, ranking, monkeypatch):
     assert isinstance(ranking.answers, Answers)
     rng = np.random.default_rng(0)
     features = rng.choice(FEATURES, len(ranking))
@@ -67,6 +70,14 @@ def test_numbers_of_kinds_stand_without_an_interval(explained, tmp_path):
         assert (line["low"] == "") == parse(line["metric"]).descriptive
     header = next(line for line in files.table_md.read_text(encoding="utf-8").splitlines() if "DISTINCT-2" in line)
     assert all(metric in header for metric in METRICS)
+
+
+def test_a_single_text_has_no_diversity_and_a_table(world, asked, monkeypatch, tmp_path):
+    made = explanations(world, asked("test", "warm-warm", users=1), monkeypatch)
+    files = write_report(made.plan(primary="BLEU-4", metrics=METRICS), made.store, tmp_path / "made-up")
+    header = next(line for line in files.table_md.read_text(encoding="utf-8").splitlines() if "DISTINCT-2" in line)
+    assert "FMR" in header
+    assert "DIV" not in header
 
 
 def test_the_mean_is_the_metric_of_the_whole_corpus(explained, tmp_path):
