@@ -13,7 +13,7 @@ def wanted() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {"core": []}
     for line in requires("llm-rec-bench") or ():
         name = re.split(r"[^\w.-]", line)[0]
-        extra = re.search(r"extra == ['\"](\w+)['\"]", line)
+        extra = re.search(r"extra == ['\"]([\w.-]+)['\"]", line)
         if name != "llm-rec-bench" and (extra is None or extra[1] not in {"all", "dev"}):
             found.setdefault(extra[1] if extra else "core", []).append(name)
     return found

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.doctor import wanted
+
 
 def bench(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-c", "from bench.cli import main; main()", *words]
@@ -95,3 +97,9 @@ def test_a_broken_data_file_is_a_data_error(tmp_path: Path) -> None:
     assert "mine.inter" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "results").exists()
+
+
+def test_doctor_knows_extras_with_hyphens(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ["numpy>=2", "accelerate>=1.0; extra == 'multi-gpu'", "torch>=2; extra == 'llm'", "ruff; extra == 'dev'"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: said)
+    assert wanted() == {"core": ["numpy"], "multi-gpu": ["accelerate"], "llm": ["torch"]}
