@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,14 +64,22 @@ def possible_sets(split: Split, tasks: Sequence[str]) -> tuple[list[RequestSet],
 def _sets(split: Split, task: str, reviews: ReviewSets) -> list[RequestSet]:
     if task not in TASKS:
         raise nearest("task", task, TASKS)
-    if task == "sequential":
-        return [_ranking(split, held, "sequential") for held in split.held_out if held.sampled is None]
-    if task == "direct":
-        return [_ranking(split, held, "direct") for held in _of_users_alone(split.held_out)]
+    if task == "sequential" or task == "direct":
+        return _rankings(split, task)
     if task == "rating" or task == "click":
         every = labelled(split, task, of=task)
         return [about_items(split, held, task, Labels(held.pairs.label)) for held in every]
     return reviews.sets(task)
+
+
+def _rankings(split: Split, task: Literal["sequential", "direct"]) -> list[RequestSet]:
+    if task == "sequential":
+        asked, what = [held for held in split.held_out if held.sampled is None], "no event to rank items for"
+    else:
+        asked, what = _of_users_alone(split.held_out), "no event of a training user"
+    if not asked:
+        raise NothingToAsk.of(split, task, f"{what} is held out; leave-one-out holds out two of each user")
+    return [_ranking(split, held, task) for held in asked]
 
 
 def _of_users_alone(held_out: Sequence[HeldOut]) -> list[HeldOut]:

@@ -10,7 +10,7 @@ import pytest
 from bench.data import Ragged, load_dataset
 from bench.errors import DataError, UsageError
 from bench.splits import Clicks, ColdStart, CrossDomain, LeaveOneOut, Temporal, make_split
-from bench.tasks import Answers, Labels, Requests, request_sets
+from bench.tasks import Answers, Labels, NothingToAsk, Requests, possible_sets, request_sets
 
 ROWS = [(f"u{u}", f"i{(u * 3 + i) % 20}", 3.0, i) for u in range(30) for i in range(8)]
 ITEMS = [(f"i{i}", f"Title {i}", "red blue") for i in range(20)]
@@ -124,6 +124,17 @@ def test_a_task_that_the_split_cannot_serve_says_what_could(
     split = make_split(load_dataset(make_card(ROWS)), ColdStart(test_users=0.3, test_items=0.3))
     with pytest.raises(UsageError, match=remedy):
         request_sets(split, [task])
+
+
+@pytest.mark.parametrize("task", ["sequential", "direct"])
+def test_a_split_without_rankings_says_so(make_card: Callable[..., Path], task: str) -> None:
+    split = make_split(load_dataset(make_card(ROWS)), LeaveOneOut())
+    bare = dataclasses.replace(split, held_out=())
+    with pytest.raises(NothingToAsk, match=f"{task}: no event .* is held out; leave-one-out holds out two"):
+        request_sets(bare, [task])
+    sets, left_out = possible_sets(bare, [task, "rating"])
+    assert {asked.task for asked in sets} == {"rating"}
+    assert list(left_out) == [task]
 
 
 def test_a_split_that_breaks_its_own_rules_is_refused(make_card: Callable[..., Path]) -> None:
