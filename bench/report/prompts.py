@@ -146,7 +146,28 @@ def _fellows(models: Sequence[Model], members: Sequence[Model], asked: RequestSe
     return [one for one in members if is_about(one, asked)] + strangers(models, members)
 
 
+def _together(store: Store, asked: RequestSet, fellows: Sequence[Model]) -> list[Model]:
+    """Who was asked at all, with the seeds alone under which everyone was: an interrupted run leaves others."""
+    seeds = {
+        model.name: {
+            cell.seed
+            for cell in model.cells
+            for one in cell.predictions
+            if one.name == asked.name and store.has_prediction(cell.key, one.key)
+        }
+        for model in fellows
+    }
+    some = [model for model in fellows if seeds[model.name]]
+    common = set.intersection(*(seeds[model.name] for model in some)) if some else set()
+    found = []
+    for model in some:
+        kept = [(cell, fit) for cell, fit in zip(model.cells, model.fits, strict=True) if cell.seed in common]
+        found.append(replace(model, cells=tuple(cell for cell, _ in kept), fits=tuple(fit for _, fit in kept)))
+    return found if common else []
+
+
 def _table(plan: Plan, store: Store, asked: RequestSet, fellows: Sequence[Model]) -> PromptTable | None:
+    fellows = _together(store, asked, fellows)
     frames = measured_on(asked.name, store, fellows)
     silent = {name for name, own in frames.items() if coverage(own) == 0}
     members = [model for model in fellows if model.prompt is not None and model.name in frames.keys() - silent]

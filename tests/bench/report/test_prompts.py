@@ -270,6 +270,27 @@ def test_seeds_are_paired_and_a_word_must_be_trained_under_all_of_them(world, as
     assert "and training seeds" in files.prompts_md.read_text(encoding="utf-8")
 
 
+def test_seeds_that_some_prompt_was_not_asked_under_are_left_out(world, asked, tmp_path):
+    """An interrupted run: what is compared in pairs must have been asked of the same fits."""
+    made = world(asked("test", "warm-warm"), seeds=(0, 1))
+    ask(made, ["2-1", "2-2", "2-13"])
+    plan = made.plan()
+    first = next(cell for cell in plan.cells if cell.entry.name == "p5 2-13" and cell.seed == 0)
+    shutil.rmtree(made.store.prediction(first.key, first.predictions[0].key))
+    files = write_report(plan, made.store, tmp_path / "out")
+    reached = {}
+    for prompt in ("2-1", "2-2", "2-13"):
+        cell = next(cell for cell in plan.cells if cell.entry.name == f"p5 {prompt}" and cell.seed == 1)
+        rank = made.store.measurements(cell.key, cell.predictions[0].key)["above"].to_numpy() + 1
+        reached[prompt] = np.where(rank <= 10, 1 / np.log2(rank + 1), 0.0).mean()
+    lines = {line["prompt"]: line for line in lines_of(files.prompts_csv, line="prompt")}
+    assert {prompt: float(line["mean"]) for prompt, line in lines.items()} == pytest.approx(reached)
+    assert {line["seeds"] for line in lines.values()} == {"1"}
+    (gap,) = lines_of(files.prompts_csv, group="unseen", words="all")
+    expected = (reached["2-1"] + reached["2-2"]) / 2 - reached["2-13"]
+    assert float(gap["gap"]) == pytest.approx(expected)
+
+
 def test_prompts_that_are_described_wrongly_are_named(world, asked, tmp_path):
     made = world(asked("test", "warm-warm"))
     ask(made, ["2-1", "2-2"], notes={**NOTES, "2-2": {"task": "sequential", "group": "sean"}})
