@@ -74,8 +74,12 @@ def _index(model: Model) -> str | None:
 
 def _probe(plan: Plan, store: Store, models: Sequence[Model]) -> Grid:
     split = plan.split
-    asked = [one for one in request_sets(split, ["sequential"]) if one.part == "test" and _shows(one)]
-    own = [(f"{model.label}: its own index", _own(store, model, len(split.items))) for model in models if _index(model)]
+    ranked = any(held.sampled is None for held in split.held_out)
+    sets = request_sets(split, ["sequential"]) if ranked else []
+    asked = [one for one in sets if one.part == "test" and _shows(one)]
+    # Entries that only ask in different ways share a fit, and so an index.
+    fits = {tuple(cell.key for cell in model.cells): model for model in reversed(models) if _index(model)}
+    own = [(f"{model.title}: its own index", _own(store, model, len(split.items))) for model in reversed(fits.values())]
     numberings = [
         (_SAID[kind], [number_items(split, kind, seed=seed) for seed in range(SHUFFLES)]) for kind in NUMBERINGS
     ]

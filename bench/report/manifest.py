@@ -15,6 +15,7 @@ from bench.report.costs import cost_lines
 from bench.report.sources import sources
 from bench.report.tuning import tuning_of
 from bench.runs.plan import library_versions
+from bench.tasks import TEXT_TASKS
 
 if TYPE_CHECKING:
     from bench.runs.plan import Plan
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MANIFEST", "VERSION", "Failures", "command", "is_current", "make_manifest", "reasons"]
 
-VERSION = "2"
+VERSION = "3"
 """Raised whenever the same store would give another report."""
 
 MANIFEST = "manifest.json"
@@ -31,6 +32,8 @@ Failures = Mapping[str, str] | Mapping[str, Path]
 """Cell name -> why it failed, or the folder with its traceback."""
 
 _LIBRARIES = ("matplotlib", "numpy", "polars", "scipy", "statsmodels", "tabulate")
+_TEXT_LIBRARIES = ("nltk", "rouge-score", "sacrebleu")
+"""What scores texts, when they are reported."""
 
 
 def reasons(failed: Failures) -> dict[str, str]:
@@ -47,10 +50,11 @@ def _last_line(trace: Path) -> str:
 
 def _key(plan: Plan, store: Store, failed: Mapping[str, str], missing: Mapping[str, str]) -> str:
     """Digest of everything a report is made from, costs included."""
+    texts = any(asked.task in TEXT_TASKS for asked in plan.sets)
     return digest(
         {
             "report": VERSION,
-            "libraries": library_versions(_LIBRARIES),
+            "libraries": library_versions((*_LIBRARIES, *(_TEXT_LIBRARIES if texts else ()))),
             "suite": plan.suite.model_dump(mode="json"),
             "tuning": [tuning_of(entry) for entry in plan.suite.models],
             "split": [plan.split.dataset, plan.split.protocol, plan.split.identity, *plan.split.notes],

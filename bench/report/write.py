@@ -104,8 +104,10 @@ def write_report(
         links += f" Beside published figures: [{files.paper_md.name}]({files.paper_md.name})."
     if worded:
         links += f" Seen and unseen prompts: [{files.prompts_md.name}]({files.prompts_md.name})."
+    written = []
     if audit.has_text_ids(plan, store):
         audit.write_audit(plan, store, folder)
+        written.append(folder / audit.AUDIT)
         links += f" Leak audit: [{audit.AUDIT}]({audit.AUDIT})."
     parts.append(f"![{main[0].title}]({files.figure_svg.name})\n\n{links}\n")
     parts += [markdown(grid) for grid in details]
@@ -137,7 +139,7 @@ def write_report(
     _write(files.costs_csv, write_csv(costs.COLUMNS, spent))
     _write(files.suite_yaml, yaml.safe_dump(plan.suite.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
     draw(plan, tables, svg=files.figure_svg, png=files.figure_png)
-    described = make_manifest(plan, store, folder, files.described, failed=why, missing=missing)
+    described = make_manifest(plan, store, folder, [*files.described, *written], failed=why, missing=missing)
     _write(files.manifest, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     return files
 

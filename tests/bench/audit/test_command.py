@@ -88,3 +88,7 @@ def test_a_report_with_such_a_model_is_audited(suite: Path, tmp_path: Path) -> N
     again = bench.run(str(suite), **places)
     assert (again.folder / "audit.md").is_file()
     assert "Leak audit: [audit.md](audit.md)" in (again.folder / "table.md").read_text(encoding="utf-8")
+    # It is part of the report: lost, it is written again.
+    (again.folder / "audit.md").unlink()
+    bench.run(str(suite), **places)
+    assert (again.folder / "audit.md").is_file()

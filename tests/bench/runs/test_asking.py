@@ -10,11 +10,12 @@ import pytest
 
 from bench.errors import ModelError, UsageError
 from bench.models import Settings
+from bench.report.audit import audit_grids
 from bench.results import compare, load_results
 from bench.runs import plan as planning
 from bench.runs.plan import make_plan
 from bench.runs.run import folder_name, report_only
-from bench.runs.store import Store, read_json
+from bench.runs.store import Store, read_json, write_json
 from bench.runs.suite import load_suite
 
 EACH = "{model: parrot, settings: {prompt: each}}"
@@ -194,3 +195,14 @@ def test_cells_say_how_they_ask_and_others_do_not(aviary: Any) -> None:
     assert read_json(folder / "spec.json")["asking"] == {"prompt": "s-9", "width": 20}
     assert read_json(folder / "about.json") == {"label": "Parrot 1, prompt s-9", "name": "parrot"}
     assert not (aviary.store.prediction(plain.key, plain.predictions[0].key) / "about.json").exists()
+
+
+def test_an_index_is_probed_once_however_many_ask_its_fit(aviary: Any) -> None:
+    suite = aviary.suite(EACH, "sequential")
+    folder = aviary.store.cell(aviary.run(suite).plan.cells[0].key)
+    fit = read_json(folder / "fit.json")
+    write_json(folder / "fit.json", {**fit, "notes": {**fit["notes"], "item_index": {"kind": "sequential"}}})
+    write_json(folder / "model" / "items.json", {"codes": {f"{item:02d}": item for item in range(20)}})
+    probe = audit_grids(make_plan(suite, aviary.store), aviary.store)[0]
+    named = [row[0].text for block in probe.blocks for row in block.rows]
+    assert named[3:] == ["Parrot 1: its own index"]
