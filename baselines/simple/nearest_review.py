@@ -116,6 +116,8 @@ class NearestReview(Recommender):
         """What is nearest; null where nothing is near."""
         if requests.task == "headline":
             assert requests.given is not None
+            if self._headlines.is_empty():
+                return _nothing(len(requests))
             found = self._nearest_bodies(requests.given["body"].to_list())
             return self._headlines[np.maximum(found, 0)].zip_with(pl.Series(found >= 0), _nothing(len(found)))
         assert requests.item is not None
@@ -128,7 +130,7 @@ class NearestReview(Recommender):
         """Position of the nearest training body, -1 where none shares a word."""
         asked = self._words.rows(bodies)
         found = np.full(len(bodies), -1, np.int64)
-        for start in range(0, len(bodies) if len(self._headlines) else 0, _ROWS):
+        for start in range(0, len(bodies), _ROWS):
             likeness = (asked[start : start + _ROWS] @ self._bodies.T).toarray()
             best = likeness.argmax(axis=1)
             near = likeness[np.arange(len(best)), best] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -74,11 +75,11 @@ class TfIdf:
         Raises
         ------
         MissingInputError
-            When no text has a letter.
+            When no text has a letter or a digit.
         UsageError
             When ``min_df`` leaves no word.
         """
-        if not any(text.strip() for text in texts):
+        if not any(re.search(r"\w", text) for text in texts):
             raise MissingInputError(missing)
         learned = cls(options)
         try:
@@ -91,6 +92,8 @@ class TfIdf:
         """TF-IDF rows, float32, shape (texts, vocabulary); a text without a known word has an empty row."""
         from scipy.sparse import csr_array
 
+        if not texts:  # scikit-learn refuses none
+            return csr_array((0, self.words), dtype=np.float32)
         return csr_array(self.vectorizer.transform(texts))
 
     @property

@@ -157,10 +157,47 @@ def test_data_without_texts_is_a_missing_input(training, fit, model):
         fit(model(), replace(training, reviews=None))
 
 
+def reviews_with(training, folder, **columns):
+    """The training reviews with other texts."""
+    frame = training.reviews.frame().with_columns(**columns)
+    frame.write_parquet(folder / "reviews.parquet")
+    rows = np.arange(len(frame), dtype=np.uint32)
+    return replace(training, reviews=Reviews(folder / "reviews.parquet", rows, tuple(frame.columns)))
+
+
+def test_texts_without_headlines_are_enough_to_explain(world, training, fit, tmp_path):
+    """As Yelp has them."""
+    bare = reviews_with(training, tmp_path, headline=pl.lit(None, pl.String))
+    for model in (FrequentSentence(), NearestReview()):
+        fitted = fit(model, bare)
+        (folder := tmp_path / type(model).__name__).mkdir()
+        fitted.save(folder)
+        loaded = type(model).load(folder, model.settings)
+        assert loaded.write(world.requests("headline")).null_count() == len(world.users)
+        assert loaded.write(world.requests("explanation")).null_count() == 0
+
+
+def test_texts_that_explain_nothing_are_enough_for_headlines(world, training, fit, tmp_path):
+    mute = reviews_with(training, tmp_path, text=pl.lit("It came on a Monday", pl.String))
+    for model in (FrequentSentence(), NearestReview()):
+        fitted = fit(model, mute)
+        (folder := tmp_path / type(model).__name__).mkdir()
+        fitted.save(folder)
+        loaded = type(model).load(folder, model.settings)
+        requests = world.requests("headline")
+        requests = replace(requests, given=pl.DataFrame({"body": ["On a Monday"] * len(requests)}))
+        assert loaded.write(requests).null_count() == 0
+        for task in ("explanation", "rated-explanation"):
+            assert loaded.write(world.requests(task)).null_count() == len(world.users)
+
+
+@pytest.mark.parametrize("model", [NearestReview, TfIdfRidge])
+def test_texts_without_a_word_are_no_texts(training, fit, tmp_path, model):
+    with pytest.raises(MissingInputError, match="training"):
+        fit(model(), reviews_with(training, tmp_path, text=pl.lit("!?", pl.String)))
+
+
 def test_headlines_alone_are_enough_to_write_headlines(world, training, fit, tmp_path):
-    frame = training.reviews.frame().with_columns(text=pl.lit(None, pl.String))
-    frame.write_parquet(tmp_path / "reviews.parquet")
-    reviews = Reviews(tmp_path / "reviews.parquet", np.arange(len(frame), dtype=np.uint32), tuple(frame.columns))
-    model = fit(FrequentSentence(), replace(training, reviews=reviews))
+    model = fit(FrequentSentence(), reviews_with(training, tmp_path, text=pl.lit(None, pl.String)))
     assert model.write(world.requests("headline")).null_count() == 0
     assert model.write(world.requests("explanation")).null_count() == len(world.users)
