@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bench.errors import MissingInputError
+from bench.errors import MissingInputError, UsageError
 from bench.models import Budget, FitReport, Ragged, Requests, Training
 from bench.models.testing import small_world
 from bench.tasks.requests import Catalogue
@@ -164,6 +164,18 @@ def test_a_checkpoint_is_taken_up(tmp_path: Path) -> None:
     before = model.rank(world.requests(), 5, exclude=exclude)
     after = P5.load(saved, model.settings).rank(world.requests(), 5, exclude=exclude)
     np.testing.assert_array_equal(before.items.values, after.items.values)
+
+
+def test_a_stored_p5_is_taken_up_with_the_ids_it_knows(tmp_path: Path) -> None:
+    world = small_world()
+    model, _ = fit(world.training())
+    model.save(tmp_path)
+    again, _ = fit(world.training(), steps=0, checkpoint=str(tmp_path))
+    exclude = Ragged.empty(len(world.users))
+    before, after = (one.rank(world.requests(), 5, exclude=exclude) for one in (model, again))
+    np.testing.assert_array_equal(before.items.values, after.items.values)
+    with pytest.raises(UsageError, match=r"knows items by other ids .* use its data, split, seed"):
+        fit(world.training(), steps=0, seed=1, checkpoint=str(tmp_path))
 
 
 def test_t5s_own_tokenizer() -> None:
