@@ -176,6 +176,8 @@ class Suite(BaseModel):
     @field_validator("tasks")
     @classmethod
     def _tasks_exist(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError(f"name at least one of {', '.join(TASKS)}")
         for task in value:
             if task not in TASKS:
                 raise ValueError(f"unknown task {task!r}; known: {', '.join(TASKS)}")

@@ -93,6 +93,7 @@ def test_changing_settings(quick: Suite) -> None:
         ({"primary": "USR"}, "'USR' has no interval"),
         ({"bpr.budget.patience": "many"}, "patience"),
         ({"tasks": ["sequence"]}, "unknown task"),
+        ({"tasks": []}, "tasks: .*name at least one of sequential"),
         ({"split_seed": -1}, "split_seed"),
         ({"validation_requests": 0}, "validation_requests"),
     ],
