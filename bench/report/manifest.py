@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data.hashing import digest, file_sha256
+from bench.metrics import TEXT_LIBRARIES
 from bench.report.costs import cost_lines
 from bench.report.sources import sources
 from bench.report.tuning import tuning_of
@@ -32,8 +33,6 @@ Failures = Mapping[str, str] | Mapping[str, Path]
 """Cell name -> why it failed, or the folder with its traceback."""
 
 _LIBRARIES = ("matplotlib", "numpy", "polars", "scipy", "statsmodels", "tabulate")
-_TEXT_LIBRARIES = ("nltk", "rouge-score", "sacrebleu")
-"""What scores texts, when they are reported."""
 
 
 def reasons(failed: Failures) -> dict[str, str]:
@@ -54,7 +53,7 @@ def _key(plan: Plan, store: Store, failed: Mapping[str, str], missing: Mapping[s
     return digest(
         {
             "report": VERSION,
-            "libraries": library_versions((*_LIBRARIES, *(_TEXT_LIBRARIES if texts else ()))),
+            "libraries": library_versions((*_LIBRARIES, *(TEXT_LIBRARIES if texts else ()))),
             "suite": plan.suite.model_dump(mode="json"),
             "tuning": [tuning_of(entry) for entry in plan.suite.models],
             "split": [plan.split.dataset, plan.split.protocol, plan.split.identity, *plan.split.notes],

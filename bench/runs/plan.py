@@ -12,7 +12,7 @@ from typing import Any
 from bench.data import load_dataset
 from bench.data.hashing import digest
 from bench.errors import MissingInputError, UsageError
-from bench.metrics import parse
+from bench.metrics import TEXT_LIBRARIES, TextMetric, parse
 from bench.models import model_class
 from bench.models.presets import load_preset
 from bench.runs.store import Store
@@ -240,6 +240,7 @@ def _cell(
             "limit": suite.validation_requests,
             "k": suite.depth,
             "scorer": SCORER_VERSION,
+            **({"libraries": library_versions(TEXT_LIBRARIES)} if isinstance(parse(metric), TextMetric) else {}),
         },
         **({"refit": True} if suite.refit else {}),
         **({"leaky_index": True} if suite.allow_leaky_index else {}),

@@ -34,11 +34,14 @@ from bench.metrics.text.overlap import METEORS, ORIGINAL_ROUGES, ROUGES
 from bench.metrics.text.variety import VARIETIES
 from bench.metrics.text.written import Written, has_features
 
-__all__ = ["TEXT_METRICS", "TextMetric"]
+__all__ = ["TEXT_LIBRARIES", "TEXT_METRICS", "TextMetric"]
 
 Floats = NDArray[np.float64]
 
 ORIGINAL = "P5-"
+
+TEXT_LIBRARIES = ("nltk", "rouge-score", "sacrebleu")
+"""Distributions that compute text metrics; their versions belong to what is chosen or reported by one."""
 
 EXPLANATIONS = ("explanation", "feature-explanation", "rated-explanation")
 WRITING = (*EXPLANATIONS, "headline")
