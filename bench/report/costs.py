@@ -14,8 +14,9 @@ __all__ = ["COLUMNS", "cost_grid", "cost_lines"]
 
 COLUMNS = (
     "suite", "dataset", "model", "label", "seed", "stage", "set", "requests", "wall_s", "cpu_s", "peak_memory_mib",
-    "parameters_trained", "parameters_total", "steps", "epochs", "stopped", "converged", "device", "processor", "cores",
-    "threads", "shared_machine", "code", "cell",
+    "parameters_trained", "parameters_total", "steps", "epochs", "stopped", "converged", "targets_per_second",
+    "hours_of_original_schedule", "original_schedule", "device", "processor", "cores", "threads", "shared_machine",
+    "code", "cell",
 )  # fmt: skip
 
 
@@ -62,6 +63,22 @@ def _fit(plan: Plan, store: Store, cell: Cell) -> dict[str, Any]:
         **({"label": fit["label"]} if cell.asking else {}),
         "stage": RESUMED if provenance.get("resumed") else "fit",
         **{name: fit[name] for name in learned},
+        **_schedule(fit["notes"].get("cost")),
+    }
+
+
+def _schedule(cost: dict[str, Any] | None) -> dict[str, Any]:
+    """The rate of a model that tells it, and how long its original's schedule would take here, and took its authors."""
+    if cost is None:
+        return {}
+    original = cost["original"]
+    hours = ", ".join(
+        f"{name} {hours:g} h" for name, hours in sorted(original["hours"].items(), key=lambda item: item[1])
+    )
+    told = f"{original['epochs']} passes: {hours} on {original['machine']} ({original['dataset']})"
+    return {
+        **{name: cost[name] for name in ("targets_per_second", "hours_of_original_schedule")},
+        "original_schedule": told,
     }
 
 
@@ -110,6 +127,12 @@ def cost_grid(plan: Plan, lines: Sequence[dict[str, Any]]) -> Grid:
         notes.append("Cells ran side by side on a shared machine: their seconds are upper bounds.")
     if resumed := sorted({line["label"] for line in lines if line["stage"] == RESUMED}):
         notes.append(f"Went on from an interrupted fit, whose seconds are not counted: {', '.join(resumed)}.")
+    notes += [
+        f"{line['label']}: {line['targets_per_second']:,.0f} targets a second. The original's schedule would take "
+        f"{line['hours_of_original_schedule']:.1f} h here; as its authors ran it, {line['original_schedule']}."
+        for line in lines
+        if line.get("targets_per_second")
+    ]
     notes.append(
         "Mean of the training seeds. Fit includes the validation that selects the kept step; predict takes all "
         "validation and test requests. Memory is the peak of the whole process. Threads: as OMP_NUM_THREADS set them."

@@ -224,3 +224,20 @@ def test_costs_of_every_model_stand_in_seconds_memory_and_parameters(world, aske
         lines = list(csv.DictReader(stream))
     assert tuple(lines[0]) == COSTS
     assert {line["threads"] for line in lines if line["stage"] == "fit"} == {"1"}
+
+
+def test_costs_tell_how_long_the_original_schedule_would_take_here(world, asked, tmp_path):
+    made = world(asked("test", "warm-warm"))
+    original = {"epochs": 10, "hours": {"small": 6.7, "base": 24.3}, "machine": "four cards", "dataset": "Shoes"}
+    cost = {"targets_per_second": 1234.5, "hours_of_original_schedule": 99.26, "targets": 7, "original": original}
+    made.add("a", "llm", 3.0, label="A", notes={"cost": cost})
+    made.add("b", "classic", 3.0, label="B")
+    files = write_report(made.plan(), made.store, tmp_path / "out")
+    said = (
+        "A: 1,234 targets a second. The original's schedule would take 99.3 h here; as its authors ran it, 10 passes: "
+    )
+    assert said + "small 6.7 h, base 24.3 h on four cards (Shoes)." in files.costs_md.read_text(encoding="utf-8")
+    with files.costs_csv.open(encoding="utf-8", newline="") as stream:
+        fits = {line["label"]: line for line in csv.DictReader(stream) if line["stage"] == "fit"}
+    assert fits["A"]["hours_of_original_schedule"] == "99.26"
+    assert fits["B"]["original_schedule"] == ""
