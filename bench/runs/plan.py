@@ -18,7 +18,7 @@ from bench.models.presets import load_preset
 from bench.runs.store import Store
 from bench.runs.suite import ModelEntry, Suite
 from bench.splits import Split, make_split
-from bench.tasks import RequestSet, grouped, possible_sets
+from bench.tasks import RequestSet, possible_sets
 
 __all__ = ["Cell", "Plan", "Prediction", "make_plan", "selected_on", "split_of"]
 
@@ -220,8 +220,8 @@ def _cell(
     except MissingInputError as error:
         missing = str(error)
     if not set(able.tasks) & set(suite.tasks):
-        unasked: dict[str, str] = {task: why for task, why in left_out.items() if task in able.tasks}
-        missing = missing or "; ".join(f"nothing is held out for {why}" for why in grouped(unasked))
+        unasked = ", ".join(task for task in left_out if task in able.tasks)
+        missing = missing or f"all that it answers is left out here ({unasked})"
     metric, tasks = selected_on(suite, fits.tasks)
     validated = [asked.identity for asked in sets if asked.part == "valid" and asked.task in tasks]
     spec = {
