@@ -6,7 +6,8 @@ the metric's (the influence function of Hampel 1974; for the area under the curv
 DeLong and Clarke-Pearson 1988, which clustered as by Obuchowski 1997 allow for users with several requests).
 
 A pair that was not served counts as the worst answer there is: the end of the scale farther from the label, and for
-clicks the wrong end of all others.
+clicks the wrong end of all others. The original P5 drops such pairs with their labels, and so do ``P5-RMSE`` and
+``P5-MAE``, for reproductions only.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class PairMetric:
     Attributes
     ----------
     name : str
-        ``"RMSE"``, ``"MAE"``, ``"AUC"`` or ``"LogLoss"``.
+        ``"RMSE"``, ``"MAE"``, ``"AUC"``, ``"LogLoss"``, or ``"P5-RMSE"`` and ``"P5-MAE"`` (answered pairs alone).
     tasks : tuple of str
         What it measures.
     higher_is_better : bool
@@ -134,6 +135,23 @@ def _root_mean_square(label: Floats, predicted: Floats, served: NDArray[np.bool_
     return root + (squares - squares.mean()) / (2 * root) if root > 0 else squares
 
 
+def _answered_error(label: Floats, predicted: Floats, served: NDArray[np.bool_]) -> Floats:
+    """Absolute errors over the answered pairs alone, as values over all whose mean is theirs."""
+    return _over_answered(_errors(label, predicted, served), served)
+
+
+def _answered_root_mean_square(label: Floats, predicted: Floats, served: NDArray[np.bool_]) -> Floats:
+    squares = _over_answered(_errors(label, predicted, served) ** 2, served)
+    root = float(np.sqrt(squares.mean()))
+    return root + (squares - squares.mean()) / (2 * root) if root > 0 else squares
+
+
+def _over_answered(values: Floats, served: NDArray[np.bool_]) -> Floats:
+    """Linearisation of the ratio of two means, of ``values`` where served and of ``served``."""
+    mean = float(values[served].mean())
+    return mean + np.where(served, values - mean, 0.0) / float(served.mean())
+
+
 def _log_loss(label: Floats, predicted: Floats, served: NDArray[np.bool_]) -> Floats:
     """Negative log-likelihood in nats."""
     of_label = np.where(label > 0, predicted, 1 - predicted)
@@ -160,6 +178,8 @@ def _area_under_curve(label: Floats, predicted: Floats, served: NDArray[np.bool_
 _VALUES: dict[str, Callable[[Floats, Floats, NDArray[np.bool_]], Floats]] = {
     "RMSE": _root_mean_square,
     "MAE": _errors,
+    "P5-RMSE": _answered_root_mean_square,
+    "P5-MAE": _answered_error,
     "AUC": _area_under_curve,
     "LogLoss": _log_loss,
 }
@@ -167,6 +187,8 @@ _VALUES: dict[str, Callable[[Floats, Floats, NDArray[np.bool_]], Floats]] = {
 PAIR_METRICS = (
     PairMetric("RMSE", ("rating", "preference"), higher_is_better=False),
     PairMetric("MAE", ("rating", "preference"), higher_is_better=False),
+    PairMetric("P5-RMSE", ("rating", "preference"), higher_is_better=False),
+    PairMetric("P5-MAE", ("rating", "preference"), higher_is_better=False),
     PairMetric("AUC", ("click",), higher_is_better=True),
     PairMetric("LogLoss", ("click",), higher_is_better=False),
 )

@@ -63,6 +63,21 @@ def test_what_is_not_served_is_the_worst_answer():
     assert mean("LogLoss", clicks, np.full(4, np.nan), np.zeros(4, bool)) == pytest.approx(-np.log(1e-7))
 
 
+def test_the_original_drops_what_is_not_answered():
+    rng = np.random.default_rng(2)
+    label, served = rng.integers(1, 6, 400).astype(float), rng.random(400) < 0.7
+    predicted = np.where(served, np.clip(label + rng.normal(0, 1.0, 400), 1, 5), np.nan)
+    answered = label[served], predicted[served]
+    assert mean("P5-RMSE", label, predicted, served) == pytest.approx(root_mean_squared_error(*answered))
+    assert mean("P5-MAE", label, predicted, served) == pytest.approx(mean_absolute_error(*answered))
+    assert mean("P5-RMSE", label, predicted, served) < mean("RMSE", label, predicted, served)
+    draws = rng.integers(0, 400, (2000, 400))
+    for name in ("P5-RMSE", "P5-MAE"):
+        error = parse(name).per_request(label, predicted, served).std(ddof=1) / np.sqrt(400)
+        drawn = [mean(name, label[rows], predicted[rows], served[rows]) for rows in draws]
+        assert error == pytest.approx(np.std(drawn), rel=0.08)
+
+
 def test_a_constant_answer_tells_nothing_apart():
     assert mean("AUC", np.array([1, 0, 0]), np.full(3, 0.3)) == 0.5
 
