@@ -28,7 +28,7 @@ LOCK = "tuned.lock.yaml"
 def tuning_folder(suite: Suite, results: Path, device: str = "cpu") -> Path:
     """Where journals and lock file of a suite are: one place whichever of its models are tuned."""
     try:
-        usual = load_suite(suite.name)
+        usual = load_suite(suite.name).narrowed(dataset=suite.dataset)
         shared = {"models": usual.models, "seeds": usual.seeds}
     except UsageError:
         shared = {"models": (ModelEntry(name="any", model="any"),), "seeds": (0,)}
