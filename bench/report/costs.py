@@ -128,8 +128,8 @@ def cost_grid(plan: Plan, lines: Sequence[dict[str, Any]]) -> Grid:
     if resumed := sorted({line["label"] for line in lines if line["stage"] == RESUMED}):
         notes.append(f"Went on from an interrupted fit, whose seconds are not counted: {', '.join(resumed)}.")
     notes += [
-        f"{line['label']}: {line['targets_per_second']:,.0f} targets a second. The original's schedule would take "
-        f"{line['hours_of_original_schedule']:.1f} h here; as its authors ran it, {line['original_schedule']}."
+        f"{line['label']}: {line['targets_per_second']:,.0f} targets a second. The original's schedule would take this "
+        f"network {line['hours_of_original_schedule']:.1f} h here; the original's own, {line['original_schedule']}."
         for line in lines
         if line.get("targets_per_second")
     ]
