@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from bench.data import card_names
 from bench.errors import ModelError, UsageError, nearest
 from bench.metrics import parse
 from bench.models import Budget, Settings, model_class
@@ -195,6 +196,11 @@ class Suite(BaseModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two models are named {twice[0]!r}")
+        for dataset in self.per_dataset:
+            if dataset.split(":")[0] not in card_names() and not dataset.endswith((".yaml", ".yml")):
+                raise ValueError(
+                    f"per_dataset: there is no data set {dataset!r} (`bench list datasets`), and no card {dataset}"
+                )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise ValueError("seeds must be one or more distinct numbers, 0 or more")
         return self

@@ -56,6 +56,9 @@ def test_a_suite_may_change_with_the_data_set(tmp_path: Path) -> None:
     assert beauty.narrowed(dataset="amazon-beauty") == beauty
     with pytest.raises(UsageError, match="did you mean 'patience'"):
         suite.narrowed(dataset="amazon-toys")
+    path.write_text(path.read_text().replace("amazon-toys", "amazon-tois"))
+    with pytest.raises(UsageError, match="per_dataset: there is no data set 'amazon-tois'"):
+        load_suite(str(path))
 
 
 @pytest.mark.parametrize("name", suite_names())
