@@ -1,0 +1,209 @@
+"""One transformer layer of each family, taken apart so that masks, caches and adapters can come between.
+
+Every layer is the same three steps, whatever the family: project hidden states to queries, keys and values; let
+queries read; combine what was read with the hidden states and feed the result forward. The weights are Hugging Face's
+own modules, and nothing is computed otherwise: with the mask of the original model the numbers are the same.
+
+Imports torch: import this module inside a method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["BertBlock", "Block", "Extra", "GPT2Block", "KeysValues", "LlamaBlock", "ModernBertBlock", "Rotation"]
+
+Extra = Callable[[Tensor], Tensor]
+"""What is added to a feed-forward network: its input, shape (rows, tokens, width), to a term of that shape."""
+
+
+class KeysValues(NamedTuple):
+    """What later tokens read of a layer: ``keys`` and ``values``, each of shape (rows, key heads, tokens, size)."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class Rotation(NamedTuple):
+    """Rotary positions: ``cos`` and ``sin``, each of shape (rows or 1, tokens, size)."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def turn(self, states: Tensor) -> Tensor:
+        """Rotate queries or keys, shape (rows, heads, tokens, size), in float32 as the families do."""
+        cos, sin = self.cos.unsqueeze(1), self.sin.unsqueeze(1)
+        wide = states.float()
+        first, second = wide.chunk(2, dim=-1)
+        return (wide * cos + torch.cat([-second, first], dim=-1) * sin).to(states.dtype)
+
+
+class Block(nn.Module):
+    """A layer.
+
+    Attributes
+    ----------
+    heads : int
+        Of the queries; keys and values may have fewer.
+    window : int or None
+        Tokens further apart than this are invisible to each other.
+    """
+
+    heads: int
+    window: int | None = None
+
+    def project(self, hidden: Tensor, rotation: Rotation | None) -> tuple[Tensor, KeysValues]:
+        """Make queries, shape (rows, heads, tokens, size), and keys and values of hidden states."""
+        raise NotImplementedError
+
+    def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
+        """Add what was read, shape (rows, tokens, heads * size), and the feed-forward network (and ``extra``)."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        hidden: Tensor,
+        bias: Tensor | None,
+        rotation: Rotation | None,
+        *,
+        past: KeysValues | None = None,
+        extra: Extra | None = None,
+    ) -> tuple[Tensor, KeysValues]:
+        """Compute the layer.
+
+        Parameters
+        ----------
+        hidden : Tensor, shape (rows, tokens, width)
+        bias : Tensor or None, broadcast to (rows, heads, tokens, past tokens + tokens)
+            Added to the attention logits; ``None``: everything is visible.
+        rotation : Rotation or None
+            Of ``tokens``, for families with rotary positions.
+        past : KeysValues or None
+            What stands before the tokens; one row serves all.
+        extra : callable or None
+
+        Returns
+        -------
+        Tensor, shape (rows, tokens, width)
+        KeysValues
+            Of ``tokens`` alone.
+        """
+        queries, own = self.project(hidden, rotation)
+        keys, values = own
+        if past is not None:
+            rows = len(hidden)
+            keys = torch.cat([past.keys.expand(rows, -1, -1, -1), keys], dim=2)
+            values = torch.cat([past.values.expand(rows, -1, -1, -1), values], dim=2)
+        grouped = keys.shape[1] != self.heads
+        read = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, enable_gqa=grouped)
+        return self.combine(hidden, read.transpose(1, 2).flatten(2), extra), own
+
+
+def _heads(states: Tensor, heads: int) -> Tensor:
+    """(rows, tokens, heads * size) -> (rows, heads, tokens, size)."""
+    return states.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _fed(network: Callable[[Tensor], Tensor], states: Tensor, extra: Extra | None) -> Tensor:
+    fed = network(states)
+    return fed if extra is None else fed + extra(states)
+
+
+class BertBlock(Block):
+    """BERT, RoBERTa, MiniLM: normalised after each step, absolute positions."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads = layer.attention.self.num_attention_heads
+
+    def project(self, hidden: Tensor, rotation: Rotation | None) -> tuple[Tensor, KeysValues]:
+        """See :meth:`Block.project`."""
+        maps = self.layer.attention.self
+        queries, keys, values = (_heads(part(hidden), self.heads) for part in (maps.query, maps.key, maps.value))
+        return queries, KeysValues(keys, values)
+
+    def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
+        """See :meth:`Block.combine`."""
+        first, second = self.layer.attention.output, self.layer.output
+        hidden = first.LayerNorm(first.dense(read) + hidden)
+        return second.LayerNorm(_fed(lambda x: second.dense(self.layer.intermediate(x)), hidden, extra) + hidden)
+
+
+class GPT2Block(Block):
+    """GPT-2: normalised before each step, absolute positions."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads = layer.attn.num_heads
+
+    def project(self, hidden: Tensor, rotation: Rotation | None) -> tuple[Tensor, KeysValues]:
+        """See :meth:`Block.project`."""
+        parts = self.layer.attn.c_attn(self.layer.ln_1(hidden)).chunk(3, dim=-1)
+        queries, keys, values = (_heads(part, self.heads) for part in parts)
+        return queries, KeysValues(keys, values)
+
+    def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
+        """See :meth:`Block.combine`."""
+        hidden = hidden + self.layer.attn.c_proj(read)
+        return hidden + _fed(self.layer.mlp, self.layer.ln_2(hidden), extra)
+
+
+class LlamaBlock(Block):
+    """Llama, SmolLM, Mistral, Qwen 2 and 3: normalised before each step, rotary positions, grouped keys."""
+
+    def __init__(self, layer: Any, config: Any) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads, self.key_heads = config.num_attention_heads, config.num_key_value_heads
+        # Qwen says it layer by layer, Mistral once for all.
+        window = getattr(layer.self_attn, "sliding_window", None)
+        if config.model_type == "mistral":
+            window = config.sliding_window
+        # Their window counts the token itself: w tokens reach back w - 1 places.
+        self.window = None if window is None else window - 1
+
+    def project(self, hidden: Tensor, rotation: Rotation | None) -> tuple[Tensor, KeysValues]:
+        """See :meth:`Block.project`."""
+        assert rotation is not None
+        maps, states = self.layer.self_attn, self.layer.input_layernorm(hidden)
+        queries, keys = _heads(maps.q_proj(states), self.heads), _heads(maps.k_proj(states), self.key_heads)
+        if hasattr(maps, "q_norm"):  # Qwen 3 normalises each head
+            queries, keys = maps.q_norm(queries), maps.k_norm(keys)
+        values = _heads(maps.v_proj(states), self.key_heads)
+        return rotation.turn(queries), KeysValues(rotation.turn(keys), values)
+
+    def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
+        """See :meth:`Block.combine`."""
+        hidden = hidden + self.layer.self_attn.o_proj(read)
+        return hidden + _fed(self.layer.mlp, self.layer.post_attention_layernorm(hidden), extra)
+
+
+class ModernBertBlock(Block):
+    """ModernBERT: normalised before each step, rotary positions, most layers with a window."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads = layer.attn.config.num_attention_heads
+        window = layer.attn.sliding_window
+        # Hugging Face keeps one more than the distance that is visible, as its attention kernels count.
+        self.window = None if window is None else window - 1
+
+    def project(self, hidden: Tensor, rotation: Rotation | None) -> tuple[Tensor, KeysValues]:
+        """See :meth:`Block.project`."""
+        assert rotation is not None
+        parts = self.layer.attn.Wqkv(self.layer.attn_norm(hidden)).chunk(3, dim=-1)
+        queries, keys, values = (_heads(part, self.heads) for part in parts)
+        return rotation.turn(queries), KeysValues(rotation.turn(keys), values)
+
+    def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
+        """See :meth:`Block.combine`."""
+        hidden = hidden + self.layer.attn.Wo(read)
+        return hidden + _fed(self.layer.mlp, self.layer.mlp_norm(hidden), extra)
