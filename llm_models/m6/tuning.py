@@ -5,8 +5,8 @@ prompts double as the rows of the classifier (M6-Rec's option tuning): ``logits_
 ``lambda_l (sigma(Z W1 + b1) W2 + b2)`` to the feed-forward network of layer l, whose input is Z.
 
 Source: Cui et al., "M6-Rec: Generative Pretrained Language Models are Open-Ended Recommender Systems", 2022. Rank,
-number of prompts, sigma and the starting values are not to be found there: the first two are settings, the others are chosen
-here (tanh-approximated GELU; the adapter's last map at 0, lambda at 1; word vectors drawn at random).
+number of prompts, sigma and the starting values are not to be found there: the first two are settings, the others are
+chosen here (tanh-approximated GELU; the adapter's last map at 0, lambda at 1; word vectors drawn at random).
 
 Imports torch: import this module inside a method.
 """

@@ -11,12 +11,12 @@ from llm_models.p5.world import ITEM_TEXTS
 from llm_models.p5.writer import Writer
 from llm_models.prompts import Template
 
-__all__ = ["LIKED", "Family", "Prompt", "like_text", "star_text"]
+__all__ = ["LIKED", "STAR", "Family", "Prompt", "like_text", "star_text"]
 
 #: Stars from which on an item counts as liked.
 LIKED = 4
-#: A text that a review may lack.
-HEADLINE = "headline"
+#: What a review may lack.
+HEADLINE, STAR = "headline", "star"
 
 #: A prompt, and the answers to it as tokens.
 Prompt = tuple[str, list[list[int]]]
@@ -59,7 +59,9 @@ class Family(ABC):
     def draw(self, generator: np.random.Generator, templates: Sequence[Template]) -> list[Prompt]:
         """Fill in each of the templates with a row drawn at random."""
 
-    def suited(self, template: Template, item: int, u: float, headline: str | None = "") -> Template:
+    def suited(
+        self, template: Template, item: int, u: float, headline: str | None = "", *, starred: bool = True
+    ) -> Template:
         """Exchange a template that shows a text which is lacking for one that asks for the same.
 
         Parameters
@@ -71,6 +73,8 @@ class Family(ABC):
             writer says that something is unknown.
         headline : str or None
             Of the review; ``None`` where it has none.
+        starred : bool
+            Whether stars are known; where they are not, no template that shows them takes the place of another.
         """
         shown = template.fields
         lacks = [field for field in ITEM_TEXTS if field in shown and getattr(self.writer.world, field)[item] is None]
@@ -78,6 +82,8 @@ class Family(ABC):
             lacks.append(HEADLINE)
         if not lacks:
             return template
+        if not starred:
+            lacks.append(STAR)
         key = template.id, frozenset(lacks)
         if key not in self._others:
             self._others[key] = tuple(

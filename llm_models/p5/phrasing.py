@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -41,10 +42,11 @@ class Phrasing:
         asked = np.full(len(requests), -1) if requests.item is None else world.items.rows(requests.item)
         self.item = np.where((asked >= 0) & self.speakable[asked], asked, -1)
         given = requests.given
-        self.feature, self.body, self.star = (
-            [""] * len(requests) if given is None or column not in given.columns else given[column].to_list()
+        self.feature, self.body, stars = (
+            [None] * len(requests) if given is None or column not in given.columns else given[column].to_list()
             for column in ("feature", "body", "rating")
         )
+        self.star = ["" if star is None or math.isnan(star) else star_text(star) for star in stars]
 
     @cached_property
     def _shown(self) -> dict[frozenset[str], Ragged]:
@@ -103,7 +105,7 @@ class Phrasing:
             can &= (self.item >= 0) & self.items(template, well=well)[self.item]
         for field, values in (("feature", self.feature), ("star", self.star)):
             if field in fields:
-                can &= np.array([value not in {None, ""} for value in values], bool)
+                can &= np.array([bool(value) for value in values], bool)
         return can
 
     def choose(self, templates: Sequence[Template]) -> list[tuple[Template, NDArray[np.int64]]]:
@@ -127,14 +129,13 @@ class Phrasing:
 
     def write(self, template: Template, row: int, item: int | None = None) -> str:
         """Ask a request with a template; ``item`` is the position of one to be asked about in its place."""
-        star = self.star[row]
         return self.known.writer.fill(
             template,
             user=int(self.user[row]),
             item=int(self.item[row]) if item is None else item,
             history=self.history(template)[row],
             candidates=self.candidates[row] if "candidates" in template.fields else (),
-            star="" if star in {None, ""} else star_text(star),
+            star=self.star[row],
             feature=self.feature[row] or "",
             body=self.body[row] or "",
         )

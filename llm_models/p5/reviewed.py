@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.models import Training
 from bench.tasks.explanations import training_reviews
-from llm_models.p5.families import Family, Prompt, like_text, star_text
+from llm_models.p5.families import STAR, Family, Prompt, like_text, star_text
 from llm_models.p5.world import World, tidy
 from llm_models.p5.writer import Writer
 from llm_models.prompts import Template
@@ -113,12 +114,17 @@ class Ratings(Family):
 
 
 class Explanations(Family):
-    """Asks for the sentence of a review that speaks of a feature."""
+    """Asks for the sentence of a review that speaks of a feature; one without stars only in prompts without stars."""
 
     def __init__(self, writer: Writer, templates: Iterable[Template], events: Events, triples: pl.DataFrame) -> None:
         self.events = events
         self.triples = triples.filter(pl.Series(events.known)[triples["row"]])
+        self.starred = np.flatnonzero(np.isfinite(events.star[self.triples["row"].to_numpy()]))
         super().__init__(writer, templates)
+
+    def serves(self, template: Template) -> bool:
+        """Whether there is such a sentence, and stars beside it where the template speaks of them."""
+        return len(self.starred if _with_stars(template) else self.triples) > 0
 
     def size(self, per: str) -> int:
         """Events with such a sentence."""
@@ -127,7 +133,11 @@ class Explanations(Family):
     def draw(self, generator: np.random.Generator, templates: Sequence[Template]) -> list[Prompt]:
         """See :class:`Family`."""
         writer, events = self.writer, self.events
-        drawn = self.triples[generator.integers(len(self.triples), size=len(templates))]
+        place = generator.integers(len(self.triples), size=len(templates))
+        if 0 < len(self.starred) < len(self.triples):
+            rated = np.array([_with_stars(template) for template in templates])
+            place[rated] = self.starred[generator.integers(len(self.starred), size=int(rated.sum()))]
+        drawn = self.triples[place]
         rows = drawn["row"].to_numpy()
         prompts = []
         for template, user, item, star, headline, feature, sentence, u in zip(
@@ -141,14 +151,18 @@ class Explanations(Family):
             generator.random(len(templates)).tolist(),
             strict=True,
         ):
-            template = self.suited(template, item, u, headline)
-            stars = star_text(star)
+            stars = star_text(star) if math.isfinite(star) else ""
+            template = self.suited(template, item, u, headline, starred=bool(stars))
             text = writer.fill(
                 template, user=user, item=item, star=stars, feature=feature, headline=headline or NO_HEADLINE
             )
             answer = writer.target(template, star=stars, explanation=sentence)
             prompts.append((text, [writer.sequence(answer)]))
         return prompts
+
+
+def _with_stars(template: Template) -> bool:
+    return STAR in template.fields | template.target_fields
 
 
 class Reviews(Family):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from llm_models.decoding import Trie, exact, search, write
-from llm_models.indexing.tokenizer import END, PAD
+from llm_models.indexing.tokenizer import END, PAD, UNKNOWN
 from llm_models.p5.network import Memory, P5Network, TrieStepper
 from llm_models.p5.settings import P5Settings
 from llm_models.p5.writer import Writer
@@ -110,10 +110,10 @@ class Speaker:
         return written
 
     def _text(self, tokens: list[int]) -> str:
-        """Put pieces together up to the end mark; what is no piece of the tokenizer is left out."""
+        """Put pieces together up to the end mark; unknown ones, and what is no piece of the tokenizer, are left out."""
         tokenizer = self.writer.tokenizer
         kept = tokens[: tokens.index(END)] if END in tokens else tokens
-        pieces = tokenizer.pieces(token for token in kept if END < token < len(tokenizer))
+        pieces = tokenizer.pieces(token for token in kept if UNKNOWN < token < len(tokenizer))
         return " ".join("".join(pieces).replace("▁", " ").split())
 
     @contextmanager

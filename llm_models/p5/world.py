@@ -10,6 +10,7 @@ import polars as pl
 
 from bench.models import Training
 from llm_models.indexing import IdIndex
+from llm_models.p5.artefacts import stars_of
 from llm_models.prompts import ALWAYS
 
 __all__ = ["ITEM_TEXTS", "World", "available_fields"]
@@ -82,7 +83,7 @@ def available_fields(world: World, training: Training) -> frozenset[str]:
     """Fields of prompts (inputs and targets) that the training data can fill for some user or item."""
     found = {field for field in ITEM_TEXTS if any(text is not None for text in getattr(world, field))}
     pairs = training.pairs
-    if training.rating is not None or (pairs is not None and pairs.kind == "rating"):
+    if stars_of(training):
         found |= {"star", "like"}
     reviews = pairs.reviews if pairs is not None and pairs.reviews is not None else training.reviews
     if reviews is not None:
