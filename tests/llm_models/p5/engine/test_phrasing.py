@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import polars as pl
+import pytest
 
 from bench.models import Ragged
 from bench.models.world import small_world
@@ -103,3 +104,13 @@ def test_no_stars_at_all_are_stars_too(make, ask) -> None:
     nothing = dataclasses.replace(requests, given=requests.given.with_columns(pl.lit(0.0, pl.Float32).alias("rating")))
     phrasing, [(template, _)] = make(prompt="3-3").phrase(nothing)
     assert " 0 of 5 stars" in phrasing.write(template, 0)
+
+
+@pytest.mark.parametrize("unknown", [None, np.nan])
+def test_a_request_without_stars_is_not_asked_with_them(make, ask, unknown: float | None) -> None:
+    requests = ask.few(small_world().requests("rated-explanation"), 2)
+    stars = pl.Series("rating", [unknown, 2.0], dtype=pl.Float32)
+    some = dataclasses.replace(requests, given=requests.given.with_columns(stars))
+    phrasing, [(template, rows)] = make(prompt="3-3").phrase(some)
+    assert rows.tolist() == [1]
+    assert " 2 of 5 stars" in phrasing.write(template, 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import polars as pl
+import pytest
 
 from llm_models.p5.reviewed import Events, Explanations
 from llm_models.p5.writer import World, Writer
@@ -59,7 +62,18 @@ def test_explanations_and_headlines_are_those_of_training(tiny, read, write_prom
     }
 
 
-def test_sentences_come_with_their_feature_and_stars(tiny, tokenizer) -> None:
+TEMPLATES = [
+    Template("e1", "explanation", "e1 {user} {title}", "{explanation}", "seen"),
+    Template("e2", "explanation", "e2 {name} {item} {headline}", "{explanation}", "seen"),
+    Template("e3", "explanation", "e3 {feature} {star} {user} {item}", "{explanation}", "seen"),
+    Template("e4", "explanation", "e4 {feature} {user} {item}", "{star} , {explanation}", "seen"),
+    Template("e5", "explanation", "e5 {headline} {user} {item}", "{star} , {explanation}", "seen"),
+]
+
+
+@pytest.fixture
+def explain(tiny, tokenizer):
+    """The family over the second and the sixth review, given the stars of all seven, and what it draws."""
     writer = Writer(tokenizer, World.of(tiny.training, tiny.users, tiny.items))
     triples = pl.DataFrame(
         {
@@ -69,17 +83,21 @@ def test_sentences_come_with_their_feature_and_stars(tiny, tokenizer) -> None:
             "polarity": pl.Series([-1, 1], dtype=pl.Int8),
         }
     )
-    templates = [
-        Template("e1", "explanation", "e1 {user} {title}", "{explanation}", "seen"),
-        Template("e2", "explanation", "e2 {name} {item} {headline}", "{explanation}", "seen"),
-        Template("e3", "explanation", "e3 {feature} {star} {user} {item}", "{explanation}", "seen"),
-        Template("e4", "explanation", "e4 {feature} {user} {item}", "{star} , {explanation}", "seen"),
-        Template("e5", "explanation", "e5 {headline} {user} {item}", "{star} , {explanation}", "seen"),
-    ]
-    family = Explanations(writer, templates, Events.reviewed(tiny.training, writer.world), triples)
+
+    def draw(rating: np.ndarray | None) -> tuple[Explanations, set[tuple[str, str]]]:
+        events = Events.reviewed(dataclasses.replace(tiny.training, rating=rating), writer.world)
+        family = Explanations(writer, TEMPLATES, events, triples)
+        drawn = family.draw(np.random.default_rng(0), [one for one in family.templates for _ in range(60)])
+        said = {(text, "".join(tokenizer.pieces(answer[:-1])).replace("▁", " ").strip()) for text, (answer,) in drawn}
+        return family, said
+
+    return draw
+
+
+def test_sentences_come_with_their_feature_and_stars(tiny, explain) -> None:
+    family, said = explain(tiny.training.rating)
     assert family.size("event") == 2
-    drawn = family.draw(np.random.default_rng(0), [one for one in templates for _ in range(60)])
-    said = {(text, "".join(tokenizer.pieces(answer[:-1])).replace("▁", " ").strip()) for text, (answer,) in drawn}
+    assert list(family.templates) == TEMPLATES
     # The first review has no headline: e2 is exchanged for another that asks for a sentence, e5 for one with stars.
     assert said == {
         ("e1 user_31 Red Drum", "the drum broke ."),
@@ -91,3 +109,27 @@ def test_sentences_come_with_their_feature_and_stars(tiny, tokenizer) -> None:
         ("e4 bell user_08 1620", "5 , the bell rings well ."),
         ("e5 Ring user_08 1620", "5 , the bell rings well ."),
     }
+
+
+def test_a_sentence_without_stars_is_asked_for_without_them(tiny, explain) -> None:
+    rating = tiny.training.rating.copy()
+    rating[1] = np.nan
+    family, said = explain(rating)
+    assert list(family.templates) == TEMPLATES
+    # The first review has neither headline nor stars: of it e1 alone can speak, in place of e2 too.
+    assert said == {
+        ("e1 user_31 Red Drum", "the drum broke ."),
+        ("e1 user_08 Bell", "the bell rings well ."),
+        ("e2 user_08 1620 Ring", "the bell rings well ."),
+        ("e3 bell 5 user_08 1620", "the bell rings well ."),
+        ("e4 bell user_08 1620", "5 , the bell rings well ."),
+        ("e5 Ring user_08 1620", "5 , the bell rings well ."),
+    }
+    for nowhere in (None, np.full(7, np.nan, np.float32)):
+        family, said = explain(nowhere)
+        assert [template.id for template in family.templates] == ["e1", "e2"]
+        assert said == {
+            ("e1 user_31 Red Drum", "the drum broke ."),
+            ("e1 user_08 Bell", "the bell rings well ."),
+            ("e2 user_08 1620 Ring", "the bell rings well ."),
+        }

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bench.errors import UsageError
 from bench.models import Ragged, Training
 from bench.models.testing import small_world
+from bench.splits.training import Pairs
 from llm_models.indexing import random_ids
 from llm_models.p5.mixture import Mixture
 from llm_models.p5.settings import P5Settings
@@ -147,6 +148,41 @@ def test_data_without_stars_and_texts_gives_the_other_families(read, training_of
     assert described["left_out"]["5-3"] == "the data lacks title"
     assert json.loads(json.dumps(described)) == described
     next(mixture.batches())
+
+
+@pytest.mark.parametrize("stars", ["none", "unknown", "of events alone"])
+def test_reviews_without_stars_are_learned_from_without_them(read, stars: str) -> None:
+    pytest.importorskip("yake")
+    pytest.importorskip("vaderSentiment")
+    rated = small_world().training()
+    training = {
+        "none": dataclasses.replace(rated, rating=None),
+        "unknown": dataclasses.replace(rated, rating=np.full_like(rated.rating, np.nan)),
+        # Labels of clicks are no stars; the texts that are learned from are theirs.
+        "of events alone": dataclasses.replace(
+            rated,
+            pairs=Pairs(
+                rated.user[rated.sequences.row_of],
+                rated.sequences.values,
+                np.ones_like(rated.rating),
+                Ragged.empty(len(rated.rating)),
+                None,
+                "click",
+                rated.reviews,
+            ),
+        ),
+    }[stars]
+    prompts = load_prompts("amazon")
+    reader = read(training, "amazon", sampling={"rating": 1, "explanation": 1, "review": 1})
+    described = reader.mixture.describe()
+    speaking = {t.id for t in prompts.templates if "star" in t.fields | t.target_fields or "like" in t.target_fields}
+    for family in ("explanation", "review"):
+        drawn = set(described["families"][family]["templates"])
+        assert drawn == {template.id for template in prompts.seen(family)} - speaking
+        assert speaking & {template.id for template in prompts.seen(family)} <= set(described["left_out"])
+    assert ("rating" in described["families"]) == (stars == "of events alone")
+    said = {word for text, answers in reader.prompts(600) for part in (text, *answers) for word in part.split()}
+    assert "nan" not in said
 
 
 def test_users_with_one_item_and_reviews_without_a_reason(tiny, read) -> None:
