@@ -35,8 +35,18 @@ from bench.splits.split import Cut, HeldOut, Part, exclude_union
 __all__ = ["ColdStart"]
 
 
+_SETS = ("warm-warm/warm", "cold-warm/warm", "warm-cold/cold", "warm-cold/all", "cold-cold/cold", "cold-cold/all")
+
+
 class ColdStart(Protocol):
-    """The cold-start protocol: shares of users and items held out, and the shots shown."""
+    """The cold-start protocol: shares of users and items held out, the shots shown, and what is asked.
+
+    Attributes
+    ----------
+    sets : tuple of str or None
+        Quadrants and the items ranked (``"warm-cold/cold"``) that are asked about, in validation and test alike: with
+        one alone, models are selected by that one. ``None``: all. What is learned from does not depend on it.
+    """
 
     name: Literal["cold-start"] = "cold-start"
     test_users: float = Field(0.2, ge=0, lt=1)
@@ -44,6 +54,7 @@ class ColdStart(Protocol):
     validation_users: float = Field(0.1, ge=0, lt=1)
     validation_items: float = Field(0.05, ge=0, lt=1)
     shots: tuple[int, ...] = (0, 1, 3, 5)
+    sets: tuple[str, ...] | None = None
 
     version: ClassVar[str] = "2"
 
@@ -53,13 +64,17 @@ class ColdStart(Protocol):
             raise ValueError("the cold shares of users, or of items, leave nothing to learn from")
         if not self.shots or min(self.shots) < 0 or len(set(self.shots)) != len(self.shots):
             raise ValueError("shots must be distinct numbers, 0 or more")
+        unknown = sorted(set(self.sets or _SETS) - set(_SETS))
+        if unknown or self.sets == ():
+            raise ValueError(f"sets takes some of {', '.join(_SETS)}, not {unknown[0] if unknown else 'none'}")
         return self
 
     def describe(self) -> str:
         """The protocol in words."""
+        asked = "" if self.sets is None else f"; asked: {', '.join(self.sets)}"
         return (
             f"cold start: {self.test_users:.0%} of users and {self.test_items:.0%} of items cold for the test, "
-            f"{self.validation_users:.0%} and {self.validation_items:.0%} for validation"
+            f"{self.validation_users:.0%} and {self.validation_items:.0%} for validation{asked}"
         )
 
     def cut(self, dataset: Dataset, seed: int) -> Cut:
@@ -160,7 +175,8 @@ def _cut(events: Events, spec: ColdStart, seed: int) -> Cut:
     # What only validation holds out: warm users' last event but one, and all that its cold users and items did.
     known_user, known_item = ~users["test"][events.user], ~items["test"][events.item]
     validation = known_user & known_item & ~two.training & ~two.last
-    return Cut(events, two.training, validation, held)
+    asked = [one for one in held if spec.sets is None or f"{one.quadrant}/{one.pool}" in spec.sets]
+    return Cut(events, two.training, validation, asked)
 
 
 def _rows_of(

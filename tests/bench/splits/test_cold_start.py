@@ -173,8 +173,33 @@ def test_the_draw_follows_the_seed_and_each_id_alone(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"test_users": 0.6, "validation_users": 0.4}, {"test_items": 1.0}, {"shots": ()}, {"shots": (1, 1)}, {"k": 3}],
+    [
+        {"test_users": 0.6, "validation_users": 0.4},
+        {"test_items": 1.0},
+        {"shots": ()},
+        {"shots": (1, 1)},
+        {"k": 3},
+        {"sets": ()},
+        {"sets": ("warm-cold/warm",)},
+    ],
 )
 def test_senseless_parameters_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ColdStart.model_validate(wrong)
+
+
+def test_asking_some_sets_alone_leaves_them_and_what_is_learned_from_as_they_are(
+    rows: list[tuple[str, str, float, int]], split: Split, make_card: Callable[..., Path]
+) -> None:
+    some = make_split(load_dataset(make_card(rows)), SPEC.model_copy(update={"sets": ("warm-cold/cold",)}))
+    assert [(held.part, held.quadrant, held.pool) for held in some.held_out] == [
+        (part, "warm-cold", "cold") for part in ("valid", "test")
+    ]
+    for held in some.held_out:
+        same = next(one for one in sets(split, held.part, "warm-cold") if one.pool == "cold")
+        np.testing.assert_array_equal(held.item, same.item)
+        np.testing.assert_array_equal(held.history.values, same.history.values)
+    np.testing.assert_array_equal(some.training.sequences.values, split.training.sequences.values)
+    assert "asked: warm-cold/cold" in some.protocol
+    assert some.identity != split.identity
+    assert "sets" not in SPEC.identity()
