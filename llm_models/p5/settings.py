@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +15,8 @@ __all__ = ["WHOLE_WORDS", "P5Settings", "Sampling", "parameter_count"]
 WHOLE_WORDS = 512
 #: Rows of the embedding table T5 was published with.
 T5_VOCABULARY = 32128
+#: Learning rates of a network from scratch, and of one that brings weights along, as the original's do.
+SCRATCH_RATE, TUNING_RATE = 3e-3, 1e-3
 #: Buckets of T5's relative position bias.
 POSITION_BUCKETS = 32
 
@@ -117,7 +119,8 @@ class P5Settings(Settings):
         Optimiser steps when the budget limits neither steps nor epochs.
     learning_rate, weight_decay, adam_epsilon, warm_up, clip : float
         AdamW; linear rise over the share ``warm_up`` of all steps, then linear fall to 0; gradient norm cut
-        at ``clip``. The original trains T5 checkpoints at a rate of 0.001, and the rest as it is here.
+        at ``clip``. All as the original trains T5 checkpoints: a ``learning_rate`` that is not given is its 0.001
+        where weights are brought along (``pretrained`` or ``checkpoint``), and 0.003 from scratch.
     dtype : str
         ``"bfloat16"`` computes under autocast.
     prompt : str or None
@@ -197,7 +200,7 @@ class P5Settings(Settings):
     accumulate: int = Field(1, ge=1)
     processes: int = Field(1, ge=1)
     steps: int = Field(8_000, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(SCRATCH_RATE, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     adam_epsilon: float = Field(1e-6, gt=0)
     warm_up: float = Field(0.05, ge=0, le=1)
@@ -214,6 +217,13 @@ class P5Settings(Settings):
     shortest_text: int = Field(1, ge=0)
     longest_text: int = Field(64, ge=1)
     quirks: tuple[Quirk, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_follows_the_start(cls, given: Any) -> Any:
+        if isinstance(given, dict) and (given.get("pretrained") or given.get("checkpoint")):
+            return {"learning_rate": TUNING_RATE, **given}
+        return given
 
     @model_validator(mode="after")
     def _one_start(self) -> P5Settings:

@@ -14,7 +14,7 @@ from bench.models.world import SmallWorld, small_world
 from llm_models.p5.asking import collection
 from llm_models.p5.settings import P5Settings, Sampling
 
-PAD, END = 0, 1
+PAD, END, UNKNOWN = 0, 1, 2
 LISTS = Sampling(sequential=(1, 1, 1), direct=(1, 1, 1), rating=1, explanation=1, review=1)
 SIZE = {"d_model": 16, "d_ff": 32, "d_kv": 8, "heads": 2, "max_history": 6, "longest_text": 10}
 
@@ -93,7 +93,7 @@ class HuggingFace:
     def said(self, tokens: list[int]) -> str:
         """Pieces as text, special ones left out."""
         tokenizer = self.writer.tokenizer
-        shown = tokenizer.pieces(token for token in tokens if END < token < len(tokenizer))
+        shown = tokenizer.pieces(token for token in tokens if UNKNOWN < token < len(tokenizer))
         return " ".join("".join(shown).replace("▁", " ").split())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -105,3 +107,25 @@ def test_the_network_is_left_as_it_was(make, ask) -> None:
     assert engine.network.training
     assert engine.network.whole_words == "always"
     engine.network.eval()
+
+
+def test_what_cannot_be_spelled_is_left_out_as_hugging_face_does(
+    make, ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import torch
+    from transformers import T5Tokenizer
+
+    from llm_models.p5 import speaking
+
+    engine, requests = make(), ask.few(small_world().requests("headline"), 2)
+    tokenizer = engine.writer.tokenizer
+    (unknown,) = tokenizer.word("\N{SNOWMAN}")[1:]
+    plot, voice = tokenizer.word("plot"), tokenizer.word("voice")
+    said = [[unknown, *plot, unknown, unknown, *voice, 1, 0], [*plot[:1], unknown, *plot[1:], *voice, 1, 0, 0]]
+    width = max(map(len, said))
+    rows = torch.tensor([one + [0] * (width - len(one)) for one in said])
+    monkeypatch.setattr(speaking, "write", lambda step, **how: rows)
+    (tmp_path / "spiece.model").write_bytes(tokenizer.model)
+    reference = T5Tokenizer.from_pretrained(tmp_path)
+    assert "<unk>" in reference.decode(said[0])
+    assert sorted(engine.write(requests)) == sorted(reference.decode(one, skip_special_tokens=True) for one in said)
