@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -166,6 +167,17 @@ class P5Settings(Settings):
         }
     )
 
+    #: ``direct`` and ``yes_no_items`` stand in every prediction's key, as they always did.
+    asking_of: ClassVar[Mapping[str, frozenset[str]]] = {
+        "sequential": frozenset({"sequential"}),
+        **dict.fromkeys(("decode", "beams"), frozenset({"sequential", "direct"})),
+        "stars": frozenset({"rating", "preference"}),
+        **dict.fromkeys(
+            ("text_beams", "shortest_text", "longest_text"),
+            frozenset({"explanation", "feature-explanation", "rated-explanation", "headline"}),
+        ),
+    }
+
     pretrained: str | None = None
     checkpoint: str | None = None
     tokenizer: str | None = None
@@ -177,7 +189,7 @@ class P5Settings(Settings):
     dropout: float = Field(0.1, ge=0, lt=1)
     index: ItemKind = "random"
     user_index: UserKind = "random"
-    digits: Literal[2, 3] = 2
+    digits: Literal[2, 3, 4] = 2
     padded: bool = True
     clusters: int = Field(20, ge=2)
     leaf: int = Field(100, ge=2)
