@@ -225,13 +225,15 @@ class SegmentFiles:
         return self._generations[number]
 
     def _make_room(self, wanted: int) -> list[Record]:
-        """Delete generations until ``wanted`` bytes fit: of spaces that nobody has open, then the longest unused.
+        """Delete generations until ``wanted`` bytes fit: first those of spaces that nobody has open.
+
+        Then the oldest go. Of this space that means written longest ago, with a second chance for what was read since
+        (so that one array in use does not hold the rest of its generation); of other open spaces, used longest ago.
 
         Returns
         -------
         list of Record
-            What to store again: arrays of this space that were read since they were stored, the newest first, up to
-            half of each generation.
+            What to store again: the second chances, newest first, up to half of each generation.
         """
         listed = self._listed()
         total = sum(size for size, _ in listed.values()) + wanted
@@ -239,7 +241,12 @@ class SegmentFiles:
             return []
         is_open = {space: self._is_open(space) for space in {space for space, _ in listed}}
         survivors: list[Record] = []
-        for space, number in sorted(listed, key=lambda name: (is_open[name[0]], listed[name][1], name[1])):
+
+        def age(name: tuple[str, int]) -> tuple[bool, int]:
+            # A number is the time when the generation began, in microseconds.
+            return is_open[name[0]], name[1] if name[0] == self.space else listed[name][1] // 1000
+
+        for space, number in sorted(listed, key=age):
             if total <= self.max_bytes:
                 break
             size, _ = listed.pop((space, number))
