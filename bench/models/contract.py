@@ -7,7 +7,7 @@ computes no metric. Item and user codes are opaque integers: nothing may be read
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -46,17 +46,28 @@ class Settings(BaseModel):
         Names of fields that change how a *fitted* model answers and nothing that it learns (a prompt, a width of
         search). Fitting, validation included, happens with these at their defaults, so entries of a suite that differ
         only here share one fit, and each is a row of the table.
+    asking_of : mapping of str to frozenset of str
+        Of those that change the answers to some tasks alone: the tasks. Entries that differ elsewhere share their
+        predictions of a task.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     asking: ClassVar[frozenset[str]] = frozenset()
+    asking_of: ClassVar[Mapping[str, frozenset[str]]] = {}
 
     def fitting(self) -> Self:
         """The same with all that only asks at its default: what the model is fitted with."""
+        return self._defaulting(self.asking)
+
+    def putting(self, task: str) -> Self:
+        """The same with all that cannot change the answers to a task at its default."""
+        return self._defaulting(name for name, tasks in self.asking_of.items() if task not in tasks)
+
+    def _defaulting(self, names: Iterable[str]) -> Self:
         defaults = {
             name: type(self).model_fields[name].get_default(call_default_factory=True, validated_data={})
-            for name in self.asking
+            for name in names
         }
         return self.model_copy(update=defaults) if defaults else self
 

@@ -170,6 +170,7 @@ class RecommenderContract:
         """They are settings with a default, and what the model brings along does not depend on them."""
         settings = self.model.Settings.model_validate(self.settings)
         assert settings.asking <= set(self.model.Settings.model_fields)
+        assert set(settings.asking_of) <= settings.asking
         fitting = self.model.Settings.model_validate(settings.fitting().model_dump())
         assert fitting == fitting.fitting()
         assert self.model.identity(settings) == self.model.identity(fitting)

@@ -12,7 +12,7 @@ import polars as pl
 
 from bench.metrics import Counts, parse
 from bench.models import Recommender, Settings, model_class
-from bench.runs.plan import Cell, Plan, make_plan, selected_on
+from bench.runs.plan import Cell, Plan, make_plan, put_as, selected_on
 from bench.runs.predict import Measured, measure, validation
 from bench.runs.provenance import environment, timed
 from bench.runs.refit import refit
@@ -140,7 +140,8 @@ def _predict(store: Store, plan: Plan, cell: Cell, number: int, model: Recommend
     with store.writing(store.prediction(cell.key, prediction.key)) as folder:
         write_json(folder / "spec.json", prediction.spec)
         if cell.asking:
-            write_json(folder / "about.json", {"name": cell.entry.name, "label": cell.label})
+            label = model.label(put_as(model.settings, model.capable(model.settings), asked.task))
+            write_json(folder / "about.json", {"name": cell.entry.name, "label": label})
         write_json(folder / "provenance.json", {**environment(), **cost, "shared_machine": job.shared_machine})
         _measurements(plan, asked, found).write_parquet(folder / "measurements.parquet")
         if isinstance(found, Counts):

@@ -13,14 +13,14 @@ from bench.data import load_dataset
 from bench.data.hashing import digest
 from bench.errors import MissingInputError, UsageError
 from bench.metrics import TEXT_LIBRARIES, TextMetric, parse
-from bench.models import model_class
+from bench.models import Capabilities, Settings, model_class
 from bench.models.presets import load_preset
 from bench.runs.store import Store
 from bench.runs.suite import ModelEntry, Suite
 from bench.splits import Split, make_split
 from bench.tasks import RequestSet, possible_sets
 
-__all__ = ["Cell", "Plan", "Prediction", "make_plan", "selected_on", "split_of"]
+__all__ = ["Cell", "Plan", "Prediction", "make_plan", "put_as", "selected_on", "split_of"]
 
 SCORER_VERSION = "1"
 """Raised whenever the same model output would be counted otherwise."""
@@ -194,6 +194,18 @@ def selected_on(suite: Suite, tasks: Collection[str]) -> tuple[str, list[str]]:
     return metric, [task for task in done if task in parse(metric).tasks]
 
 
+def put_as(settings: Settings, able: Capabilities, task: str) -> Settings:
+    """The settings with which a task is put to a model, alike for entries that differ in what cannot matter to it.
+
+    Where candidates are drawn anew for each row of a table, rows are told apart by all settings.
+    """
+    return settings if able.fresh_draws else settings.putting(task)
+
+
+def _asking(settings: Settings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", include=set(settings.asking))
+
+
 def _cell(
     suite: Suite,
     entry: ModelEntry,
@@ -207,7 +219,7 @@ def _cell(
 ) -> Cell:
     """Describe a fit, which may be validated on any of ``sets``, and predictions of those that are ``put`` to it."""
     model, settings = model_class(entry.model), entry.parsed_settings()
-    fitting, asking = settings.fitting(), settings.model_dump(mode="json", include=set(settings.asking))
+    fitting, asking = settings.fitting(), _asking(settings)
     label, able, fits = model.label(settings), model.capable(settings), model.capable(fitting)
     missing, identity = "", {}
     try:
@@ -257,7 +269,7 @@ def _cell(
             "unit": asked.unit,
             "k": suite.depth,
             "scorer": SCORER_VERSION,
-            **({"asking": asking} if asking else {}),
+            **({"asking": _asking(put_as(settings, able, asked.task))} if asking else {}),
         }
         found = digest(described)[:32]
         predictions.append(Prediction(asked.name, found, described, store.has_prediction(key, found)))

@@ -42,12 +42,14 @@ def write(name, **what):
 
 
 class ParrotSettings(Settings):
-    asking: ClassVar[frozenset[str]] = frozenset({"prompt", "width"})
+    asking: ClassVar[frozenset[str]] = frozenset({"prompt", "width", "tone"})
+    asking_of: ClassVar[dict[str, frozenset[str]]] = {"tone": frozenset({"rating"})}
 
     size: int = 1
     breaks: str = ""
     prompt: str = "plain"
     width: int = 20
+    tone: str = "loud"
 
 
 class Parrot(Recommender):
@@ -59,7 +61,9 @@ class Parrot(Recommender):
 
     @classmethod
     def label(cls, settings):
-        return f"Parrot {settings.size}" + ("" if settings.prompt == "plain" else f", prompt {settings.prompt}")
+        said = [] if settings.prompt == "plain" else [f"prompt {settings.prompt}"]
+        said += [] if settings.tone == "loud" else [settings.tone]
+        return ", ".join([f"Parrot {settings.size}", *said])
 
     @classmethod
     def capable(cls, settings):
@@ -99,7 +103,8 @@ class Parrot(Recommender):
         return FitReport(steps=4, notes={"prompts": prompts})
 
     def _worth(self, requests):
-        write("asked", prompt=self.settings.prompt, width=self.settings.width, task=requests.task, pid=os.getpid())
+        write("asked", prompt=self.settings.prompt, width=self.settings.width, tone=self.settings.tone,
+              task=requests.task, pid=os.getpid())
         if self.settings.prompt == self.settings.breaks:
             raise RuntimeError(f"{self.settings.prompt} is no word for it")
         return WORTH[self.settings.prompt]

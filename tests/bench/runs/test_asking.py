@@ -45,7 +45,9 @@ def test_keys_of_models_that_declare_none_are_as_before(tmp_path, monkeypatch) -
 def test_fitting_settings_have_the_defaults_of_what_only_asks(aviary: Any) -> None:
     (entry,) = aviary.suite("{model: parrot, settings: {prompt: s-9, size: 3}}").models
     settings = entry.parsed_settings()
-    assert settings.fitting().model_dump() == {"size": 3, "breaks": "", "prompt": "plain", "width": 20}
+    assert settings.fitting().model_dump() == {
+        "size": 3, "breaks": "", "prompt": "plain", "width": 20, "tone": "loud",
+    }  # fmt: skip
     assert settings.fitting().fitting() == settings.fitting()
     plain = Settings()
     assert plain.fitting() is plain
@@ -85,7 +87,7 @@ def test_one_fit_is_made_and_every_prompt_asks_it(aviary: Any, jobs: int, tasks:
     prompts = {name: kinds[name[0]] for name in PROMPTS if kinds[name[0]] in tasks}
     assert outcome.ran == len(prompts) + 1
     (fit,) = aviary.fits
-    assert fit["settings"] == {"size": 1, "breaks": "", "prompt": "plain", "width": 20}
+    assert fit["settings"] == {"size": 1, "breaks": "", "prompt": "plain", "width": 20, "tone": "loud"}
     # Validation during the fit asks with the defaults, whoever fits; then everyone asks in their own way.
     validated = [one for one in aviary.asked if one["prompt"] == "plain" and one["width"] == 20]
     assert {one["pid"] for one in validated} == {fit["pid"]}
@@ -108,6 +110,23 @@ def test_another_prompt_later_needs_no_other_fit(aviary: Any) -> None:
     both = aviary.run(aviary.suite(f"popularity, {{model: parrot, settings: {{prompt: s-1}}}}, {more}"))
     assert (one.ran, both.ran, len(aviary.fits)) == (2, 1, 1)
     assert {block["prompt"] for block in aviary.asked[blocks:]} == {"s-9"}
+
+
+def test_a_setting_that_cannot_change_a_task_asks_nothing_anew(aviary: Any) -> None:
+    soft = "{name: soft, model: parrot, settings: {tone: soft}}"
+    first = aviary.run(aviary.suite(f"popularity, {soft}"))
+    blocks = len(aviary.asked)
+    both = aviary.run(aviary.suite(f"popularity, {soft}, parrot"))
+    assert (first.ran, both.ran, len(aviary.fits)) == (2, 1, 1)
+    assert {(block["tone"], block["task"]) for block in aviary.asked[blocks:]} == {("loud", "rating")}
+    _, quiet, parrot = both.plan.cells
+    assert (quiet.asking["tone"], parrot.asking["tone"]) == ("soft", "loud")
+    for one, other in zip(quiet.predictions, parrot.predictions, strict=True):
+        rated = "rating" in one.name
+        assert (one.key != other.key) == rated
+        # Whoever asked first, what is shared is called by what it depends on.
+        about = read_json(aviary.store.prediction(quiet.key, one.key) / "about.json")
+        assert about == {"name": "soft", "label": "Parrot 1, soft" if rated else "Parrot 1"}
 
 
 def test_a_fit_that_fails_is_tried_once_for_all_its_rows(aviary: Any) -> None:
@@ -183,7 +202,7 @@ def test_names_that_meet_and_variants_that_part_are_refused(aviary: Any) -> None
         make_plan(aviary.suite(f"{EACH}, {{name: parrot s-1, model: popularity}}"), aviary.store)
     with pytest.raises(UsageError, match="parrot stands for nothing: it can ask for none of click"):
         aviary.suite(EACH).models[0].variants(["click"])
-    with pytest.raises(ModelError, match=r"torn: variants of Torn.expand differ in more.*\(prompt, width\)"):
+    with pytest.raises(ModelError, match=r"torn: variants of Torn.expand differ in more.*\(prompt, tone, width\)"):
         make_plan(aviary.suite("torn"), aviary.store)
 
 
@@ -192,7 +211,7 @@ def test_cells_say_how_they_ask_and_others_do_not(aviary: Any) -> None:
     plain, asking = outcome.plan.cells
     assert plain.asking == {}
     folder = aviary.store.prediction(asking.key, asking.predictions[0].key)
-    assert read_json(folder / "spec.json")["asking"] == {"prompt": "s-9", "width": 20}
+    assert read_json(folder / "spec.json")["asking"] == {"prompt": "s-9", "width": 20, "tone": "loud"}
     assert read_json(folder / "about.json") == {"label": "Parrot 1, prompt s-9", "name": "parrot"}
     assert not (aviary.store.prediction(plain.key, plain.predictions[0].key) / "about.json").exists()
 

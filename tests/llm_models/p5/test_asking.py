@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from bench.errors import UsageError
+from bench.runs.plan import put_as
 from bench.tasks import TaskName
 from llm_models.p5.asking import QUESTIONS, abilities, collection, tasks_of, templates_for
 from llm_models.p5.model import P5
 from llm_models.p5.settings import P5Settings, Sampling
+from llm_models.prompts import Template
+from llm_models.prompts.families import FAMILIES
 
 LISTS = Sampling(sequential=(1, 1, 1), direct=(1, 1, 1), rating=1, explanation=1, review=1)
 
@@ -84,9 +88,16 @@ def test_kinds_that_are_not_trained_on_do_not_ask() -> None:
 
 
 def test_a_template_serves_one_task() -> None:
+    # Whatever a collection holds: a fit report names one task a prompt.
+    every = [
+        Template("x", family, " ".join(f"{{{name}}}" for name in shown), target, "seen")
+        for family, questions in FAMILIES.items()
+        for target, question in questions.items()
+        for size in range(len(question.fields) + 1)
+        for shown in combinations(sorted(question.fields), size)
+    ]
+    assert {len(tasks_of(template)) for template in every} == {0, 1}
     for name in ("amazon", "yelp", "movielens"):
-        for template in collection(name, True).templates:
-            assert len(tasks_of(template)) <= 1
         served = {task for template in collection(name, True).templates for task in tasks_of(template)}
         lacking = {"yelp": {"headline"}, "movielens": set(QUESTIONS) - {"sequential", "direct", "rating", "click"}}
         assert served == set(QUESTIONS) - lacking.get(name, set())
@@ -211,3 +222,10 @@ def test_label_of_a_checkpoint() -> None:
 def test_settings_that_contradict_each_other(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         P5Settings(**settings)
+
+
+def test_where_candidates_are_drawn_for_each_row_every_setting_counts() -> None:
+    settings = P5Settings(stars="greedy")
+    assert put_as(settings, P5.capable(settings), "sequential") == P5Settings()
+    fresh = settings.model_copy(update={"quirks": ("fresh-negatives",)})
+    assert put_as(fresh, P5.capable(fresh), "sequential") == fresh

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.models.world import small_world
+from llm_models.p5.settings import P5Settings
 
 TASKS = ("sequential", "direct", "rating", "click", "preference", "explanation", "feature-explanation", "headline")
 
@@ -129,3 +130,25 @@ def test_what_cannot_be_spelled_is_left_out_as_hugging_face_does(
     reference = T5Tokenizer.from_pretrained(tmp_path)
     assert "<unk>" in reference.decode(said[0])
     assert sorted(engine.write(requests)) == sorted(reference.decode(one, skip_special_tokens=True) for one in said)
+
+
+@pytest.mark.parametrize("task", [*TASKS, "rated-explanation"])
+def test_what_cannot_matter_to_a_task_does_not(make, ask, task: str) -> None:
+    changes = {
+        "stars": "greedy", "decode": "exhaustive", "beams": 3, "text_beams": 3, "shortest_text": 4, "longest_text": 12,
+        "sequential": "yes-no",
+    }  # fmt: skip
+    assert set(P5Settings.asking_of) == set(changes)
+    idle = {name: value for name, value in changes.items() if task not in P5Settings.asking_of[name]}
+    assert P5Settings(**idle).putting(task) == P5Settings()
+    requests = ask.few(small_world().requests(task))
+    said = []
+    for engine in (make(), make(**idle)):
+        if task in {"sequential", "direct"}:
+            lists = engine.rank(requests, 4, ask.nothing(requests))
+            said.append((lists.items.values.tolist(), lists.scores.tolist()))
+        elif task in {"rating", "click", "preference"}:
+            said.append(engine.rate(requests).tolist())
+        else:
+            said.append(engine.write(requests))
+    assert said[0] == said[1]
