@@ -61,6 +61,14 @@ class Block(nn.Module):
         """Make queries, shape (rows, heads, tokens, size), and keys and values of hidden states."""
         raise NotImplementedError
 
+    def queries(self, hidden: Tensor, rotation: Rotation | None) -> Tensor:
+        """Make the queries alone."""
+        raise NotImplementedError
+
+    def keys_values(self, hidden: Tensor, rotation: Rotation | None) -> KeysValues:
+        """Make keys and values alone."""
+        raise NotImplementedError
+
     def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
         """Add what was read, shape (rows, tokens, heads * size), and the feed-forward network (and ``extra``)."""
         raise NotImplementedError
@@ -73,6 +81,7 @@ class Block(nn.Module):
         *,
         past: KeysValues | None = None,
         extra: Extra | None = None,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, KeysValues]:
         """Compute the layer.
 
@@ -86,14 +95,20 @@ class Block(nn.Module):
         past : KeysValues or None
             What stands before the tokens; one row serves all.
         extra : callable or None
+        at : Tensor of int64, shape (rows, wanted), or None
+            Places whose states are wanted; ``None``: all.
 
         Returns
         -------
-        Tensor, shape (rows, tokens, width)
+        Tensor, shape (rows, tokens, width), or (rows, wanted, width)
         KeysValues
             Of ``tokens`` alone.
         """
         queries, own = self.project(hidden, rotation)
+        if at is not None:
+            hidden, queries = _taken(hidden, at), queries.take_along_dim(at[:, None, :, None], dim=2)
+            if bias is not None:
+                bias = bias.expand(len(at), -1, -1, -1).take_along_dim(at[:, None, :, None], dim=2)
         keys, values = own
         if past is not None:
             rows = len(hidden)
@@ -104,9 +119,22 @@ class Block(nn.Module):
         return self.combine(hidden, read.transpose(1, 2).flatten(2), extra), own
 
 
+def _taken(states: Tensor, at: Tensor) -> Tensor:
+    """(rows, tokens, width) at (rows, wanted) -> (rows, wanted, width)."""
+    return states.take_along_dim(at.unsqueeze(-1), dim=1)
+
+
 def _heads(states: Tensor, heads: int) -> Tensor:
     """(rows, tokens, heads * size) -> (rows, heads, tokens, size)."""
     return states.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _columns(maps: Any, states: Tensor, columns: slice) -> Tensor:
+    """Some outputs of a map that makes queries, keys and values side by side."""
+    if not isinstance(maps.weight, Tensor):  # a quantised map is one piece
+        return maps(states)[..., columns]
+    weight = maps.weight[columns] if isinstance(maps, nn.Linear) else maps.weight[:, columns].T  # GPT-2's is transposed
+    return functional.linear(states, weight, None if maps.bias is None else maps.bias[columns])
 
 
 def _fed(network: Callable[[Tensor], Tensor], states: Tensor, extra: Extra | None) -> Tensor:
@@ -124,9 +152,16 @@ class BertBlock(Block):
 
     def project(self, hidden: Tensor, rotation: Rotation | None) -> tuple[Tensor, KeysValues]:
         """See :meth:`Block.project`."""
+        return self.queries(hidden, rotation), self.keys_values(hidden, rotation)
+
+    def queries(self, hidden: Tensor, rotation: Rotation | None) -> Tensor:
+        """See :meth:`Block.queries`."""
+        return _heads(self.layer.attention.self.query(hidden), self.heads)
+
+    def keys_values(self, hidden: Tensor, rotation: Rotation | None) -> KeysValues:
+        """See :meth:`Block.keys_values`."""
         maps = self.layer.attention.self
-        queries, keys, values = (_heads(part(hidden), self.heads) for part in (maps.query, maps.key, maps.value))
-        return queries, KeysValues(keys, values)
+        return KeysValues(_heads(maps.key(hidden), self.heads), _heads(maps.value(hidden), self.heads))
 
     def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
         """See :meth:`Block.combine`."""
@@ -148,6 +183,17 @@ class GPT2Block(Block):
         parts = self.layer.attn.c_attn(self.layer.ln_1(hidden)).chunk(3, dim=-1)
         queries, keys, values = (_heads(part, self.heads) for part in parts)
         return queries, KeysValues(keys, values)
+
+    def queries(self, hidden: Tensor, rotation: Rotation | None) -> Tensor:
+        """See :meth:`Block.queries`."""
+        states = self.layer.ln_1(hidden)
+        return _heads(_columns(self.layer.attn.c_attn, states, slice(0, hidden.shape[-1])), self.heads)
+
+    def keys_values(self, hidden: Tensor, rotation: Rotation | None) -> KeysValues:
+        """See :meth:`Block.keys_values`."""
+        states = self.layer.ln_1(hidden)
+        keys, values = _columns(self.layer.attn.c_attn, states, slice(hidden.shape[-1], None)).chunk(2, dim=-1)
+        return KeysValues(_heads(keys, self.heads), _heads(values, self.heads))
 
     def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
         """See :meth:`Block.combine`."""
@@ -171,13 +217,32 @@ class LlamaBlock(Block):
 
     def project(self, hidden: Tensor, rotation: Rotation | None) -> tuple[Tensor, KeysValues]:
         """See :meth:`Block.project`."""
+        states = self.layer.input_layernorm(hidden)
+        return self._queries(states, rotation), self._keys_values(states, rotation)
+
+    def queries(self, hidden: Tensor, rotation: Rotation | None) -> Tensor:
+        """See :meth:`Block.queries`."""
+        return self._queries(self.layer.input_layernorm(hidden), rotation)
+
+    def keys_values(self, hidden: Tensor, rotation: Rotation | None) -> KeysValues:
+        """See :meth:`Block.keys_values`."""
+        return self._keys_values(self.layer.input_layernorm(hidden), rotation)
+
+    def _queries(self, states: Tensor, rotation: Rotation | None) -> Tensor:
         assert rotation is not None
-        maps, states = self.layer.self_attn, self.layer.input_layernorm(hidden)
-        queries, keys = _heads(maps.q_proj(states), self.heads), _heads(maps.k_proj(states), self.key_heads)
+        maps = self.layer.self_attn
+        queries = _heads(maps.q_proj(states), self.heads)
         if hasattr(maps, "q_norm"):  # Qwen 3 normalises each head
-            queries, keys = maps.q_norm(queries), maps.k_norm(keys)
-        values = _heads(maps.v_proj(states), self.key_heads)
-        return rotation.turn(queries), KeysValues(rotation.turn(keys), values)
+            queries = maps.q_norm(queries)
+        return rotation.turn(queries)
+
+    def _keys_values(self, states: Tensor, rotation: Rotation | None) -> KeysValues:
+        assert rotation is not None
+        maps = self.layer.self_attn
+        keys, values = (_heads(part(states), self.key_heads) for part in (maps.k_proj, maps.v_proj))
+        if hasattr(maps, "k_norm"):
+            keys = maps.k_norm(keys)
+        return KeysValues(rotation.turn(keys), values)
 
     def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
         """See :meth:`Block.combine`."""
@@ -202,6 +267,19 @@ class ModernBertBlock(Block):
         parts = self.layer.attn.Wqkv(self.layer.attn_norm(hidden)).chunk(3, dim=-1)
         queries, keys, values = (_heads(part, self.heads) for part in parts)
         return rotation.turn(queries), KeysValues(rotation.turn(keys), values)
+
+    def queries(self, hidden: Tensor, rotation: Rotation | None) -> Tensor:
+        """See :meth:`Block.queries`."""
+        assert rotation is not None
+        states = self.layer.attn_norm(hidden)
+        return rotation.turn(_heads(_columns(self.layer.attn.Wqkv, states, slice(0, hidden.shape[-1])), self.heads))
+
+    def keys_values(self, hidden: Tensor, rotation: Rotation | None) -> KeysValues:
+        """See :meth:`Block.keys_values`."""
+        assert rotation is not None
+        states = self.layer.attn_norm(hidden)
+        keys, values = _columns(self.layer.attn.Wqkv, states, slice(hidden.shape[-1], None)).chunk(2, dim=-1)
+        return KeysValues(rotation.turn(_heads(keys, self.heads)), _heads(values, self.heads))
 
     def combine(self, hidden: Tensor, read: Tensor, extra: Extra | None) -> Tensor:
         """See :meth:`Block.combine`."""

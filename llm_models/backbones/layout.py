@@ -87,15 +87,26 @@ class Layout:
         among_sources = (self.real & ~self.target).cumsum(dim=1) - 1
         return torch.where(self.target, sources + place - start, among_sources.clamp(min=0))
 
-    def visible(self, *, blocks: bool) -> Tensor:
+    @property
+    def ends(self) -> Tensor:
+        """Which tokens end a target, bool, shape (rows, tokens)."""
+        last = torch.ones_like(self.target)
+        last[:, :-1] = self.segment[:, 1:] != self.segment[:, :-1]
+        return last & self.target
+
+    def visible(self, *, blocks: bool, only_ends: bool = False) -> Tensor:
         """Which token (second axis) reads which (third), bool, shape (rows, tokens, tokens).
 
-        A token always sees itself, so that the attention of padding is defined.
+        A token always sees itself, so that the attention of padding is defined. ``blocks``: each segment reads itself
+        alone. ``only_ends``: of a target, its last token alone reads the sources.
         """
         reader, read = self.segment.unsqueeze(2), self.segment.unsqueeze(1)
         place = torch.arange(self.segment.shape[1], device=self.segment.device)
         same = (reader == read) & (~self.target.unsqueeze(1) | (place.unsqueeze(1) >= place.unsqueeze(0)))
-        seen = same if blocks else same | (~self.target & self.real).unsqueeze(1)
+        seen = same
+        if not blocks:
+            sources = (~self.target & self.real).unsqueeze(1)
+            seen = same | (sources & (~self.target | self.ends).unsqueeze(2) if only_ends else sources)
         seen = seen & self.real.unsqueeze(1)
         return seen | torch.eye(len(place), dtype=torch.bool, device=seen.device)
 

@@ -5,6 +5,10 @@ task's soft prompts are one more source before them. With ``late`` = L' > 0 the 
 positions restarting at 0, so that their outputs can be kept; then a learned segment embedding is added and the other
 layers read everything. ``late`` = 0 is the plain prefix language model.
 
+With ``reading="end"`` only the last token of a candidate, [EOS], reads the user in the late layers; its other tokens
+go on reading their own segment. Then all that a candidate's other tokens ever are can be kept too, and in serving a
+candidate costs one token. This is a variant of this project's, not M6-Rec's.
+
 Source: Cui et al., "M6-Rec", 2022 (multi-segment late interaction). Imports torch: import this module inside a method.
 """
 
@@ -12,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +26,10 @@ from llm_models.backbones.layout import Layout
 from llm_models.backbones.stack import Adapters, Stack
 from llm_models.m6.tuning import Tuning
 
-__all__ = ["SEGMENT_KINDS", "Batch", "Embedded", "M6Network", "last_of", "segment_kinds"]
+__all__ = ["SEGMENT_KINDS", "Batch", "Embedded", "M6Network", "Reading", "last_of", "segment_kinds"]
+
+Reading = Literal["all", "end"]
+"""Which tokens of a candidate read the user in the late layers."""
 
 SEGMENT_KINDS = 32
 """Rows of the table of segment embeddings: soft prompts, candidate, first source, and the other sources counted from
@@ -87,15 +94,20 @@ class M6Network(nn.Module):
         By name of the task.
     late : int
         L', layers that read each segment alone; 0 to ``stack.depth``.
+    reading : str
+        ``"end"`` needs ``late`` of at least 1: positions of a candidate must not depend on the user.
     """
 
-    def __init__(self, stack: Stack, tunings: Mapping[str, Tuning], *, late: int = 0) -> None:
+    def __init__(self, stack: Stack, tunings: Mapping[str, Tuning], *, late: int = 0, reading: Reading = "all") -> None:
         super().__init__()
         if not 0 <= late <= stack.depth:
             raise ValueError(f"late must lie between 0 and {stack.depth}, the backbone's layers, not {late}")
         self.stack = stack
         self.tunings = nn.ModuleDict(tunings)
+        if reading == "end" and not late:
+            raise ValueError("reading by [EOS] alone needs late of at least 1")
         self.late = late
+        self.reading: Reading = reading
         # At 0 the late layers start as they were pre-trained.
         self.segments = nn.Parameter(torch.zeros(SEGMENT_KINDS if late else 0, stack.width))
 
@@ -138,14 +150,27 @@ class M6Network(nn.Module):
         visible = embedded.layout.visible(blocks=True)
         return self.stack.run(hidden, visible, positions, last=self.late, adapters=self.adapters(tasks)).hidden
 
-    def upper(self, hidden: Tensor, layout: Layout, prompts: int, tasks: tuple[tuple[str, int], ...]) -> Tensor:
-        """Layers L' + 1 to L over whole rows: hidden states of the same shape."""
+    def upper(
+        self,
+        hidden: Tensor,
+        layout: Layout,
+        prompts: int,
+        tasks: tuple[tuple[str, int], ...],
+        *,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """Layers L' + 1 to L over whole rows: hidden states of the same shape; of the places ``at`` alone, if given.
+
+        ``at`` : int64, shape (rows, wanted), counts soft prompts; the states then have shape (rows, wanted, width).
+        """
         if self.late:
             hidden = hidden + self.segments[segment_kinds(layout, prompts)].to(hidden.dtype)
         if self.late == self.stack.depth:
-            return hidden  # lower() has done the final normalisation
-        positions, visible = layout.positions(restart=False), layout.visible(blocks=False)
-        return self.stack.run(hidden, visible, positions, first=self.late, adapters=self.adapters(tasks)).hidden
+            # lower() has done the final normalisation
+            return hidden if at is None else hidden.take_along_dim(at.unsqueeze(-1), dim=1)
+        positions = layout.positions(restart=False)
+        visible = layout.visible(blocks=False, only_ends=self.reading == "end")
+        return self.stack.run(hidden, visible, positions, first=self.late, adapters=self.adapters(tasks), at=at).hidden
 
     def forward(self, batch: Batch) -> tuple[Tensor, Layout]:
         """Compute all layers in one pass.

@@ -87,6 +87,34 @@ class Packer:
         cost = self.tokens.lengths + 2
         return _sums(cost, user) + _sums(cost, target)
 
+    def written(
+        self, segments: NDArray[np.integer], is_target: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Write segments one after the other.
+
+        Parameters
+        ----------
+        segments, is_target : ndarray, shape (segments,)
+            Numbers of texts, and whether they are targets.
+
+        Returns
+        -------
+        flat, special : ndarray of int64, shape (tokens,)
+            As in :class:`~llm_models.m6.network.Batch`.
+        lengths : ndarray of int64, shape (segments,)
+            Tokens of each, the special ones among them.
+        """
+        texts = self.tokens.take(segments)
+        lengths = texts.lengths + 2
+        ends = np.cumsum(lengths)
+        flat = np.full(ends[-1] if len(ends) else 0, self.begin, np.int64)
+        special = np.full(len(flat), -1, np.int64)
+        special[ends - lengths] = 2 * is_target
+        special[ends - 1] = 2 * is_target + 1
+        flat[ends - 1] = self.end
+        flat[special < 0] = texts.values
+        return flat, special, lengths
+
     def pack(self, user: Ragged, target: Ragged, tasks: Sequence[tuple[str, int]]) -> Batch:
         """Put rows together.
 
@@ -104,15 +132,7 @@ class Packer:
         )
         is_target = order >= len(user.values)
         number = np.arange(len(segments.values)) - np.repeat(segments.offsets[:-1], segments.lengths)
-        texts = self.tokens.take(segments.values)
-        lengths = texts.lengths + 2
-        ends = np.cumsum(lengths)
-        flat = np.full(ends[-1] if len(ends) else 0, self.begin, np.int64)
-        special = np.full(len(flat), -1, np.int64)
-        special[ends - lengths] = 2 * is_target
-        special[ends - 1] = 2 * is_target + 1
-        flat[ends - 1] = self.end
-        flat[special < 0] = texts.values
+        flat, special, lengths = self.written(segments.values, is_target)
         of = np.repeat(np.arange(len(lengths)), lengths)
         per_row = _sums(lengths, Ragged(segments.offsets, np.arange(len(lengths))))
         inside = np.arange(per_row.max(initial=0)) < per_row[:, None]

@@ -23,24 +23,28 @@ def _tokens(row):
     return [(number, place, target) for number, (length, target) in enumerate(row) for place in range(length)]
 
 
-def _reads(reader, read, *, blocks):
+def _reads(row, reader, read, *, blocks, only_ends):
     """Whether one token reads another, by the words of the definition."""
-    (segment, place, _), (other, before, target) = reader, read
+    (segment, place, mine), (other, before, target) = reader, read
     if target:
         return segment == other and before <= place
+    if only_ends and mine and place < row[segment][0] - 1:
+        return False
     return segment == other if blocks else True
 
 
-@given(ROWS, st.booleans())
-def test_every_token_sees_what_the_definition_says(rows, blocks):
+@given(ROWS, st.booleans(), st.booleans())
+def test_every_token_sees_what_the_definition_says(rows, blocks, only_ends):
     layout = Layout.of(rows)
-    visible = layout.visible(blocks=blocks)
+    visible = layout.visible(blocks=blocks, only_ends=only_ends)
     for number, row in enumerate(rows):
         tokens = _tokens(row)
         assert layout.real[number].sum() == len(tokens)
         for place, token in enumerate(tokens):
             for other, read in enumerate(tokens):
-                assert visible[number, place, other].item() == _reads(token, read, blocks=blocks)
+                assert visible[number, place, other].item() == _reads(
+                    row, token, read, blocks=blocks, only_ends=only_ends
+                )
         assert not visible[number, : len(tokens), len(tokens) :].any()  # nobody reads padding
     assert visible.diagonal(dim1=1, dim2=2).all()
 

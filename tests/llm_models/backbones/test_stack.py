@@ -123,6 +123,16 @@ def test_layers_run_in_parts_are_the_layers_run_at_once(model):
 
 
 @torch.inference_mode()
+def test_states_wanted_at_some_places_are_those_of_the_whole(model):
+    stack, tokens = stack_of(model), _tokens()
+    at = torch.tensor([[16, 3], [0, 0], [7, 9]])
+    for visible in (None, _causal(tokens)):
+        whole = _forward(stack, tokens, visible).hidden
+        some = _forward(stack, tokens, visible, at=at).hidden
+        torch.testing.assert_close(some, whole.take_along_dim(at.unsqueeze(-1), dim=1), atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
 def test_a_target_read_after_the_cached_source_is_the_target_read_in_one_pass(model):
     stack, tokens = stack_of(model), _tokens(4, 12)
     tokens[:, :7] = tokens[0, :7]  # four candidates of one user
@@ -139,6 +149,17 @@ def test_a_target_read_after_the_cached_source_is_the_target_read_in_one_pass(mo
         past=user.cache,
     )
     torch.testing.assert_close(after.hidden, whole.hidden[:, 7:], atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_queries_or_keys_and_values_alone_are_those_of_the_whole_projection(model):
+    stack = stack_of(model)
+    hidden, positions = torch.randn(2, 5, stack.width), torch.arange(5)[None]
+    for block in stack.blocks:
+        rotation = stack.rotation(positions, block)
+        queries, own = block.project(hidden, rotation)
+        torch.testing.assert_close(block.queries(hidden, rotation), queries)
+        torch.testing.assert_close(block.keys_values(hidden, rotation), own)
 
 
 @torch.inference_mode()

@@ -106,6 +106,24 @@ def test_segments_computed_alone_give_what_the_block_mask_gives_in_one_pass(kind
     torch.testing.assert_close(found[layout.real], whole[layout.real], atol=1e-5, rtol=1e-5)
 
 
+@torch.inference_mode()
+def test_where_the_end_alone_reads_the_user_a_candidates_other_tokens_do_not_depend_on_the_user():
+    stack, packer = _stack("llama"), _packer()
+    network = M6Network(stack, {"a": _tuning(stack)}, late=1, reading="end")
+    of = [
+        network(packer.pack(Ragged.from_lists([user]), Ragged.from_lists([[3]]), [("a", 1)])) for user in ([0, 1], [2])
+    ]
+    (one, other) = (states[0, layout.target[0]] for states, layout in of)
+    torch.testing.assert_close(one[:-1], other[:-1], atol=1e-5, rtol=1e-5)
+    assert (one[-1] - other[-1]).abs().max() > 1e-3
+
+
+def test_reading_by_the_end_alone_needs_segments_that_are_read_alone():
+    stack = _stack()
+    with pytest.raises(ValueError, match="late of at least 1"):
+        M6Network(stack, {"a": _tuning(stack)}, reading="end")
+
+
 @pytest.mark.parametrize("late", [0, 2])
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 @torch.inference_mode()
