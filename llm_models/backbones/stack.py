@@ -130,6 +130,7 @@ class Stack(nn.Module):
         past: Sequence[KeysValues] | None = None,
         keep: bool = False,
         every_layer: bool = False,
+        at: Tensor | None = None,
     ) -> Run:
         """Compute layers ``first`` to ``last`` (exclusive; by default all that follow).
 
@@ -146,6 +147,9 @@ class Stack(nn.Module):
             Of what stands before the tokens, one a layer run (``keep`` of an earlier call); one row serves all.
         keep, every_layer : bool
             Whether to return the keys and values, and the states after each layer.
+        at : Tensor of int64, shape (rows, wanted), or None
+            The places whose states are wanted after the last of these layers, which then computes nothing else;
+            ``None``: all.
         """
         last = self.depth if last is None else last
         before = past[0].keys.shape[2] if past else 0
@@ -163,6 +167,7 @@ class Stack(nn.Module):
                 rotations[block.window],
                 past=past[number - first] if past else None,
                 extra=adapters(number) if adapters is not None else None,
+                at=at if number == last - 1 else None,
             )
             if keep:
                 cache.append(own)
