@@ -27,6 +27,7 @@ from bench.tune.edges import at_edge
 from bench.tune.outcome import Listener, News, Skipped, TunedModel
 from bench.tune.search import Search, Tried
 from bench.tune.trial import TrialJob
+from bench.tune.unfinished import Unfinished
 
 __all__ = ["EntryTuning"]
 
@@ -74,14 +75,11 @@ class EntryTuning:
     def run(self) -> TunedModel | Skipped:
         """Search until the budget is spent."""
         entry = self.cell.entry
-        search = Search(
-            self.folder / f"{_file_name(entry.name)}.journal",
-            digest({"tuning": VERSION, "seed": self.seed, "spec": self.cell.spec, "search": _plain(self.space)})[:32],
-            self.space,
-            self.start,
-            self.seed,
-        )
+        journal = self.folder / f"{_file_name(entry.name)}.journal"
+        search = Search(journal, self._search, self.space, self.start, self.seed)
         tried = search.tried()
+        for one in tried:  # killed between writing down and tidying up
+            self._unfinished(one.settings).remove()
         for count in range(len(tried) + 1):  # a journal may hold more than this budget buys
             if ended := self._ended(tried[:count]):
                 return self._outcome(tried[:count], ended)
@@ -94,15 +92,26 @@ class EntryTuning:
                 number = sum(not one.repeat for one in tried) + 1
                 fitted = self._try(dict(proposal.settings), number)
                 if isinstance(fitted, Skipped):
+                    self._unfinished(proposal.settings).remove()
                     return fitted
                 outcome = fitted
                 best = self._in_metric(_best([*tried, outcome]))
                 told = News(entry.name, number, "tried", tried=outcome, value=self._in_metric(outcome.value), best=best)
                 self._tell(told)
             search.record(proposal, outcome)
+            self._unfinished(proposal.settings).remove()
             tried.append(outcome)
             ended = self._ended(tried)
         return self._outcome(tried, ended)
+
+    @property
+    def _search(self) -> str:
+        """Names what is searched, and on what."""
+        spec, space = self.cell.spec, _plain(self.space)
+        return digest({"tuning": VERSION, "seed": self.seed, "spec": spec, "search": space})[:32]
+
+    def _unfinished(self, settings: Mapping[str, Any]) -> Unfinished:
+        return Unfinished(self.folder / "unfinished" / digest([self._search, dict(settings)])[:32])
 
     def _ended(self, tried: list[Tried]) -> str:
         fits = [one for one in tried if not one.repeat]
@@ -121,15 +130,18 @@ class EntryTuning:
             trial.parsed_settings()
         except UsageError as error:
             return Tried(settings, None, reason=str(error))
+        kept = self._unfinished(settings)
+        before = kept.begin()
         with tempfile.TemporaryDirectory(prefix="bench-trial-") as place:
-            result = Path(place) / "result.json"
-            job = TrialJob(self.plan.asked.model_copy(update={"models": (trial,)}), self.plan.device, result)
+            result, suite = Path(place) / "result.json", self.plan.asked.model_copy(update={"models": (trial,)})
+            job = TrialJob(suite, self.plan.device, result, kept.scratch)
             started, last = time.perf_counter(), Event(0, "failed", reason="nothing was heard of the trial")
             with closing(run_jobs([job], preload=self.preload)) as events:
                 for last in events:
                     if last.kind == "progress":
+                        kept.note(before + time.perf_counter() - started)
                         self._tell(News(entry.name, number, "progress", last.stage, last.done, last.total, last.note))
-            seconds = time.perf_counter() - started
+            seconds = before + time.perf_counter() - started
             if last.kind == "missing" and number == 1:
                 return Skipped(last.reason)
             if last.kind != "done":
@@ -139,7 +151,7 @@ class EntryTuning:
                 reason = (last.reason.strip().splitlines() or ["no reason given"])[-1]
                 return Tried(settings, None, seconds, reason)
             found = read_json(result)
-        return Tried(settings, found["value"], found["seconds"])
+        return Tried(settings, found["value"], before + found["seconds"])
 
     def _outcome(self, tried: list[Tried], ended: str) -> TunedModel | Skipped:
         fits = [one for one in tried if not one.repeat]

@@ -31,17 +31,21 @@ class TrialJob:
     device : str
     result : Path
         Where the validation number goes, with what finding it cost.
+    scratch : Path
+        Where the model keeps what it goes on from when the trial is cut off.
     """
 
     suite: Suite
     device: str
     result: Path
+    scratch: Path
 
     def run(self, report: Report) -> None:
         """Fit and validate; requests of the test are put to nobody."""
         suite, (entry,) = self.suite, self.suite.models
         split, settings = split_of(suite), entry.parsed_settings().fitting()
         model = model_class(entry.model)(settings, device=self.device)
+        model.scratch = self.scratch
         metric, tasks = selected_on(suite, model.capable(settings).tasks)
         sets = [asked for asked in request_sets(split, suite.tasks) if asked.part == "valid" and asked.task in tasks]
         validate = validation(sets, parse(metric), k=suite.depth, limit=suite.validation_requests)

@@ -51,8 +51,11 @@ class Toy(Recommender):
     side = "classic"
 
     def fit(self, training, *, validate, budget, seed, progress):
+        kept = self.scratch / "begun"
+        begun = int(kept.read_text()) if kept.is_file() else 0
+        kept.write_text(str(begun + 1))
         with (PLACE / "fits.jsonl").open("a") as stream:
-            stream.write(json.dumps(self.settings.model_dump()) + "\\n")
+            stream.write(json.dumps({**self.settings.model_dump(), "begun": begun, "kept": str(kept)}) + "\\n")
         fits = len((PLACE / "fits.jsonl").read_text().splitlines())
         while (PLACE / "block").exists() and fits >= int((PLACE / "block").read_text()):
             (PLACE / "blocked").touch()
@@ -125,7 +128,7 @@ class Toys:
 
     @property
     def fits(self) -> list[dict[str, Any]]:
-        """Settings of every fit that was begun."""
+        """Settings of every fit that was begun, how often it had been, and where it keeps that."""
         return self._lines("fits")
 
     @property

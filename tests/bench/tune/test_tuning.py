@@ -103,6 +103,9 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(toys: Any, tmp_path: Path
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
     (toys.package / "block").unlink()
+    kept = Path(toys.fits[2]["kept"])
+    assert kept.is_file()
+    (kept.parents[1] / "seconds").write_text("7200.0")
     (journal,) = (tmp_path / "cut" / "tuning").glob("*/toy.journal")
     with journal.open("ab") as stream:
         stream.write(b'{"op_code":8,"wor')  # a line that was being written
@@ -113,6 +116,11 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(toys: Any, tmp_path: Path
     assert begun == [*undisturbed[:3], *undisturbed[2:]]  # the third began twice, and counted once
     assert outcome.tuned["toy"].locked.trials == 4
     assert not outcome.tuned["toy"].locked.failed
+    # It went on from what it had kept, and the hours before count; of ended trials nothing is kept.
+    assert [fit["begun"] for fit in toys.fits] == [0, 0, 0, 1, 0]
+    assert toys.fits[3]["kept"] == str(kept)
+    assert 2 < outcome.tuned["toy"].locked.hours < 2.1
+    assert not list((journal.parent / "unfinished").iterdir())
 
 
 def test_where_lower_is_better_the_lowest_is_best(toys: Any, tmp_path: Path) -> None:
@@ -139,6 +147,8 @@ def test_failed_trials_are_told_and_do_not_end_the_search(toys: Any, tmp_path: P
     assert (locked.trials, locked.failed) == (5, len(crashed))
     assert locked.settings["x"] <= 0.5
     assert len(list(tuning_folder(suite, tmp_path).glob("attempts/*/traceback.txt"))) == len(crashed)
+    assert len({fit["kept"] for fit in toys.fits}) == 5
+    assert not list(tuning_folder(suite, tmp_path).glob("unfinished/*"))
 
 
 def test_a_model_that_always_fails_is_an_error_but_the_others_are_locked(toys: Any, tmp_path: Path) -> None:
