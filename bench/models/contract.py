@@ -218,7 +218,8 @@ class Recommender(ABC):
 
     scratch: Path | None = None
     """A folder for what an interrupted fit goes on from (checkpoints). The harness sets it before :meth:`fit`; the next
-    run of the same cell finds it as it was, even after a SIGKILL, and it is removed once the cell is stored."""
+    run of the same cell (or of the same trial of a tuning) finds it as it was, even after a SIGKILL, and it is removed
+    once the outcome is stored."""
 
     def __init__(self, settings: AnySettings | None = None, *, device: str = "cpu") -> None:
         self.settings = settings if settings is not None else self.Settings()

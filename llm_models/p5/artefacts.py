@@ -156,7 +156,7 @@ def make_network(settings: P5Settings, tokenizer: WordTokenizer) -> P5Network:
 
     t5 = T5ForConditionalGeneration.from_pretrained(
         checkpoint_folder(settings.pretrained), dropout_rate=settings.dropout
-    )
+    ).float()  # a checkpoint may be stored in half precision, which small steps are lost in
     # A T5 1.1 has an output table of its own; unless told, more rows would tie it to the input's.
     t5.config.tie_word_embeddings = t5.lm_head.weight is t5.shared.weight
     if len(tokenizer) > t5.config.vocab_size:

@@ -97,9 +97,6 @@ class Writer:
         feature: str = "",
         headline: str = "",
         body: str = "",
-        title: str | None = None,
-        brand: str | None = None,
-        price: str | None = None,
     ) -> str:
         """Write a prompt.
 
@@ -110,13 +107,11 @@ class Writer:
         user : int or None
             Position in the index; ``None`` or -1: somebody never met, whom no template may name then.
         item : int or None
-            Position in the index; ``None`` or -1: an item without an id, which no template may show then.
+            Position in the index; ``None`` or -1: an item without an id, which no template may show then, nor a text.
         history, candidates : sequence of int
             Positions of items; of titles the latest 10 are shown.
         arrow : bool
             Join the history by arrows and not by commas.
-        title, brand, price : str, optional
-            What is to be said of an item that the world does not know.
 
         Raises
         ------
@@ -130,8 +125,8 @@ class Writer:
             values["name"] = world.name[user] or word
         if item is not None and item >= 0:
             values["item"] = world.items.word[item]
-            title, brand, price = title or world.title[item], brand or world.brand[item], price or world.price[item]
-        values["title"], values["brand"], values["price"] = title or UNTITLED, brand or UNKNOWN, price or UNKNOWN
+            values["title"] = world.title[item] or UNTITLED
+            values["brand"], values["price"] = world.brand[item] or UNKNOWN, world.price[item] or UNKNOWN
         if "candidates" in fields:
             word = world.items.word
             values["candidates"] = COMMA.join([word[i] for i in _listed(candidates)])

@@ -42,6 +42,22 @@ def test_a_t5_of_version_11_keeps_an_output_table_of_its_own(tmp_path: Path, pie
             torch.testing.assert_close(again.loss(ids, ids, labels[:, :1]), expected)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_checkpoint_in_half_precision_is_trained_in_single(tmp_path: Path, dtype: str) -> None:
+    from llm_models.p5.artefacts import make_network
+
+    config = transformers.T5Config(
+        vocab_size=50, d_model=16, d_ff=24, d_kv=8, num_heads=2, num_layers=1, decoder_start_token_id=0
+    )
+    t5 = transformers.T5ForConditionalGeneration(config).to(getattr(torch, dtype))
+    t5.save_pretrained(tmp_path)
+    network = make_network(P5Settings(pretrained=str(tmp_path)), range(50))
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+    assert torch.equal(network.t5.shared.weight, t5.shared.weight.float())
+    ids = torch.randint(3, 50, (2, 7))
+    network.loss(ids, ids, ids[:, None]).backward()
+
+
 def test_tied_tables_are_stored_once(tmp_path: Path) -> None:
     from safetensors import safe_open
 

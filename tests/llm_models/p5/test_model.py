@@ -132,6 +132,24 @@ def test_best_weights_are_kept_and_the_curve_is_told() -> None:
     assert np.abs(kept.scores - answers[3].scores).max() > 1e-3
 
 
+def test_without_stars_texts_are_asked_for_and_stars_are_not_told(tmp_path: Path) -> None:
+    pytest.importorskip("yake")
+    pytest.importorskip("vaderSentiment")
+    world = small_world()
+    model, report = fit(dataclasses.replace(world.training(), rating=None), longest_text=6)
+    model.save(tmp_path)
+    known = report.notes["prompts"]
+    prompts = {template.id: template for template in load_prompts("amazon").templates}
+    assert not any("star" in prompts[name].fields | prompts[name].target_fields for name in known)
+    assert {note["task"] for note in known.values()} == {
+        "sequential", "direct", "explanation", "feature-explanation", "headline",
+    }  # fmt: skip
+    for asked in (model, P5.load(tmp_path, model.settings)):
+        assert asked.write(world.requests("explanation")).null_count() == 0
+        assert asked.write(world.requests("rated-explanation")).null_count() == len(world.users)
+        assert np.isnan(asked.rate(world.requests("rating"))).all()
+
+
 def test_bfloat16_is_close() -> None:
     world = small_world()
     lists = [
