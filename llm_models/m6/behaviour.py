@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from bench.errors import UsageError, nearest
 from bench.models import Ragged
+from llm_models.m6.counting import positions
 from llm_models.m6.statistics import BANDS, Figures, Statistics
 from llm_models.m6.templates import Template, _fields, _tidy
 
@@ -238,7 +239,7 @@ class Writer:
         codes = text["item"].to_numpy()
         written = self.behaviour.write("click", text)
         has_text = np.array([bool(part) for part in written], bool)
-        place = _find(codes, history.values)
+        place = positions(codes, history.values)
         known = place >= 0
         known[known] = has_text[place[known]]
         shown = Ragged.from_lengths(history.lengths, place).keep(known).last(self.window)
@@ -259,7 +260,7 @@ class Writer:
     def _candidates(
         self, pool: _Pool, item: NDArray[np.integer], text: pl.DataFrame, figures: Figures | None
     ) -> NDArray[np.int64]:
-        behaviour, place = self.behaviour, _find(text["item"].to_numpy(), item)
+        behaviour, place = self.behaviour, positions(text["item"].to_numpy(), item)
         shown = {name for part in behaviour.statistic for name in _fields(part)}
         bands = {} if figures is None else {name: getattr(figures, name) for name in _OF_ITEM if name in shown}
         # Items and combinations of figures are written once each, and only then put together.
@@ -288,11 +289,16 @@ class Writer:
 
 
 def short(text: str, limit: int | None) -> str:
-    """Cut a text between words so that it has at most ``limit`` characters (one word is kept whatever its length)."""
+    """Cut a text between words so that it has at most ``limit`` characters (one word is kept whatever its length).
+
+    A bracket that the cut would leave open goes, too.
+    """
     if limit is None or len(text) <= limit:
         return text
     head = text[: limit + 1]
-    return (head.rsplit(" ", 1)[0] if " " in head else text.split(" ", 1)[0]).rstrip(_TRAILING)
+    cut = (head.rsplit(" ", 1)[0] if " " in head else text.split(" ", 1)[0]).rstrip(_TRAILING)
+    opened = cut.rfind("(") if cut.count("(") > cut.count(")") else 0
+    return cut[:opened].rstrip(_TRAILING) if opened > 0 else cut
 
 
 def _clean(text: str) -> str:
@@ -339,14 +345,6 @@ def _distinct(*columns: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int
         key = key * (int(column.max(initial=-1)) + 2) + column + 1
     _, first, which = np.unique(key, return_index=True, return_inverse=True)
     return first, which
-
-
-def _find(codes: NDArray[np.integer], wanted: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Rows of increasing codes; -1 where a code has none."""
-    if not len(codes):
-        return np.full(len(wanted), -1)
-    place = np.searchsorted(codes, wanted).clip(max=len(codes) - 1)
-    return np.where(codes[place] == wanted, place, -1)
 
 
 def _has(table: pl.DataFrame, name: str, *columns: str) -> None:

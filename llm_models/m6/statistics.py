@@ -30,10 +30,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bench.data.hashing import mix64
-from bench.data.pieces import blocks
 from bench.data.ragged import Ragged
 from bench.errors import UsageError
 from bench.models import Training
+from llm_models.m6.categories import Categories
+from llm_models.m6.counting import Bands, Floats, Ledger, Places, banded, cuts_at, positions, smooth, steps
 
 __all__ = ["BANDS", "Figures", "Statistics"]
 
@@ -42,16 +43,10 @@ BANDS = {"popularity": 6, "reception": 5, "habit": 4, "liking": 3, "activity": 5
 
 _FIRST, _GROWTH = 100, 1.25
 _FOLDS = 8
-_PRIOR = 5.0
-_LEAST_SHARE = 0.005  # of the training items: a rarer category says little of how a user chooses
 _POPULAR = (0.5, 0.8, 0.95, 0.99)
 _FIFTHS = (0.2, 0.4, 0.6, 0.8)
 _QUARTERS = (0.25, 0.75)
-_HABIT, _ACTIVITY = (1, 2, 5), (1, 3, 10, 50)
-
-Bands = NDArray[np.int8]
-Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
+_ACTIVITY = (1, 3, 10, 50)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,15 +174,15 @@ class Statistics:
             view = self._view_of(pairs)
             limit = self._views.sizes[view] if self.timed else self.moment[pairs]
         shelf = self._categories.shelve(text)
-        category = _looked_up(shelf.main, _positions(shelf.codes, item), -1)
-        place, who = _positions(self.items["item"].to_numpy(), item), _positions(self._users, user)
+        category = _looked_up(shelf.main, positions(shelf.codes, item), -1)
+        place, who = positions(self.items["item"].to_numpy(), item), positions(self._users, user)
         return Figures(
             popularity=_looked_up(self._views.popularity, place, 0, view),
             reception=_looked_up(self._views.reception, place, -1, view),
             leaning=self._leaning(who, limit, view),
             liking=self._liking(who, category, limit, view),
             habit=shelf.habit(history, category),
-            activity=_steps(history.lengths, _ACTIVITY),
+            activity=steps(history.lengths, _ACTIVITY),
             category=category,
             names=self._categories.names,
         )
@@ -210,8 +205,8 @@ class Statistics:
         return np.unique(self.user)
 
     @cached_property
-    def _categories(self) -> _Categories:
-        return _Categories.of(self.items)
+    def _categories(self) -> Categories:
+        return Categories.of(self.items)
 
     @cached_property
     def _order(self) -> Places:
@@ -254,15 +249,15 @@ class Statistics:
         return _Views.of(self, known, sizes)
 
     @cached_property
-    def _by_user(self) -> _Ledger:
+    def _by_user(self) -> Ledger:
         rated = np.flatnonzero(np.isfinite(self.label))
-        return _Ledger.of(_positions(self._users, self.user[rated]), self._rank[rated], self.label[rated], self._end)
+        return Ledger.of(positions(self._users, self.user[rated]), self._rank[rated], self.label[rated], self._end)
 
     @cached_property
-    def _by_category(self) -> _Ledger:
+    def _by_category(self) -> Ledger:
         rated = np.flatnonzero(np.isfinite(self.label))
         group, of = self._cells(rated)
-        return _Ledger.of(group, self._rank[rated][of], self.label[rated][of], self._end)
+        return Ledger.of(group, self._rank[rated][of], self.label[rated][of], self._end)
 
     @cached_property
     def _shelved(self) -> Ragged:
@@ -272,21 +267,21 @@ class Statistics:
 
     def _cells(self, pairs: Places) -> tuple[Places, Places]:
         """A group number of user and category for every category of every pair's item, and the place in ``pairs``."""
-        listed = self._shelved.take(_positions(self.items["item"].to_numpy(), self.item[pairs]))
+        listed = self._shelved.take(positions(self.items["item"].to_numpy(), self.item[pairs]))
         of = listed.row_of
-        who = _positions(self._users, self.user[pairs])[of]
+        who = positions(self._users, self.user[pairs])[of]
         return who * max(len(self._categories.names), 1) + listed.values, of
 
     def _leaning(self, who: Places, limit: Places, view: Places) -> Bands:
         count, total = self._by_user.until(who, limit)
-        return _banded(_smooth(total, count, self._views.means[view]), count, self._views.leaning[view])
+        return banded(smooth(total, count, self._views.means[view]), count, self._views.leaning[view])
 
     def _liking(self, who: Places, category: Places, limit: Places, view: Places) -> Bands:
         count, total = self._by_user.until(who, limit)
-        mean = _smooth(total, count, self._views.means[view])
+        mean = smooth(total, count, self._views.means[view])
         group = np.where((who >= 0) & (category >= 0), who * max(len(self._categories.names), 1) + category, -1)
         count, total = self._by_category.until(group, limit)
-        return _banded(_smooth(total, count, mean) - mean, count, self._views.liking[view])
+        return banded(smooth(total, count, mean) - mean, count, self._views.liking[view])
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,7 +308,7 @@ class _Views:
     @classmethod
     def of(cls, held: Statistics, known: list[Places], sizes: list[int]) -> Self:
         items = held.items["item"].to_numpy()
-        place, who = _positions(items, held.item), _positions(held._users, held.user)
+        place, who = positions(items, held.item), positions(held._users, held.user)
         rows = []
         for pairs in known:
             clicks = np.bincount(place[pairs][held.click[pairs]], minlength=len(items))
@@ -325,103 +320,19 @@ class _Views:
             label = held.label[rated].astype(np.float64)
             mean = label.sum() / len(label) if len(label) else 0.0
             count = np.bincount(place[rated], minlength=len(items))
-            means = _smooth(np.bincount(place[rated], weights=label, minlength=len(items)), count, mean)
-            reception = _banded(means, count, _cuts(means, count, _FIFTHS))
+            means = smooth(np.bincount(place[rated], weights=label, minlength=len(items)), count, mean)
+            reception = banded(means, count, cuts_at(means, count, _FIFTHS))
             count = np.bincount(who[rated], minlength=len(held._users))
-            of_user = _smooth(np.bincount(who[rated], weights=label, minlength=len(held._users)), count, mean)
-            leaning = _cuts(of_user, count, _FIFTHS)
+            of_user = smooth(np.bincount(who[rated], weights=label, minlength=len(held._users)), count, mean)
+            leaning = cuts_at(of_user, count, _FIFTHS)
             group, of = held._cells(rated)
             cells, cell, count = np.unique(group, return_inverse=True, return_counts=True)
             total = np.bincount(cell, weights=label[of], minlength=len(cells))
             usual = of_user[cells // max(len(held._categories.names), 1)]
-            liking = _cuts(_smooth(total, count, usual) - usual, count, _QUARTERS)
+            liking = cuts_at(smooth(total, count, usual) - usual, count, _QUARTERS)
             rows.append((mean, popularity, reception, leaning, liking))
         columns = [np.stack(column) for column in zip(*rows, strict=True)]
         return cls(np.array(sizes), *columns)
-
-
-@dataclass(frozen=True, eq=False)
-class _Ledger:
-    """Counts and sums of labels by group, up to any limit.
-
-    Attributes
-    ----------
-    key : ndarray of int64, shape (entries,)
-        ``group * span + rank``, increasing.
-    total : ndarray of float64, shape (entries + 1,)
-        Running sum of labels.
-    span : int
-    """
-
-    key: Places
-    total: Floats
-    span: int
-
-    @classmethod
-    def of(cls, group: Places, rank: Places, label: NDArray[np.float32], end: int) -> Self:
-        key = group * (end + 1) + rank
-        order = np.argsort(key, kind="stable")
-        return cls(key[order], np.append(0.0, np.cumsum(label[order], dtype=np.float64)), end + 1)
-
-    def until(self, group: Places, limit: Places) -> tuple[Places, Floats]:
-        """How many entries of each group rank below the limit, and the sum of their labels; none for group -1."""
-        first = np.searchsorted(self.key, group * self.span)
-        last = np.where(group >= 0, np.searchsorted(self.key, group * self.span + limit), first)
-        return last - first, self.total[last] - self.total[first]
-
-
-@dataclass(frozen=True, eq=False)
-class _Categories:
-    """The categories that many training items share, the rarest first."""
-
-    names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, items: pl.DataFrame) -> Self:
-        listed = items.select("item", name="categories").explode("name").drop_nulls().unique()
-        least = max(2, int(np.ceil(_LEAST_SHARE * len(items))))
-        counted = listed.group_by("name").len().filter(pl.col("len") >= least).sort("len", "name")
-        return cls(tuple(counted["name"].to_list()))
-
-    def shelve(self, text: pl.DataFrame) -> _Shelf:
-        """Find the categories of the items of a text table."""
-        text = text.sort("item")
-        member = np.zeros((len(text), len(self.names)), bool)
-        if self.names and isinstance(text.schema.get("categories"), pl.List):
-            known = pl.DataFrame({"name": self.names, "code": np.arange(len(self.names))})
-            listed = text.select(pl.int_range(pl.len()).alias("row"), name="categories").explode("name")
-            found = listed.join(known, on="name")
-            member[found["row"].to_numpy(), found["code"].to_numpy()] = True
-        main = np.where(member.any(axis=1), member.argmax(axis=1), -1) if self.names else np.full(len(text), -1)
-        return _Shelf(text["item"].to_numpy(), member, main)
-
-
-@dataclass(frozen=True, eq=False)
-class _Shelf:
-    """Items of a text table (``codes`` increasing), their categories (``member``) and the one spoken of (``main``)."""
-
-    codes: NDArray[np.int32]
-    member: NDArray[np.bool_]
-    main: Places
-
-    def habit(self, history: Ragged, category: Places) -> Bands:
-        """How often each history meets a category."""
-        place, row = _positions(self.codes, history.values), history.row_of
-        met = np.zeros(len(history), np.int64)
-        for block in blocks(len(place), least=len(history)):
-            wanted = category[row[block]]
-            hit = (place[block] >= 0) & (wanted >= 0)
-            hit[hit] = self.member[place[block][hit], wanted[hit]]
-            met += np.bincount(row[block][hit], minlength=len(history))
-        return np.where((category >= 0) & (history.lengths > 0), _steps(met, _HABIT), -1).astype(np.int8)
-
-
-def _positions(codes: NDArray[np.integer], wanted: NDArray[np.integer]) -> Places:
-    """Positions in increasing codes; -1 where a code is not there."""
-    if not len(codes):
-        return np.full(len(wanted), -1)
-    place = np.searchsorted(codes, wanted).clip(max=len(codes) - 1)
-    return np.where(codes[place] == wanted, place, -1)
 
 
 def _looked_up(table: NDArray, place: Places, missing: int, view: Places | None = None) -> NDArray:
@@ -434,32 +345,3 @@ def _looked_up(table: NDArray, place: Places, missing: int, view: Places | None 
 
 def _fold(user: NDArray[np.integer]) -> Places:
     return (mix64(user.astype(np.uint64)) % np.uint64(_FOLDS)).astype(np.int64)
-
-
-def _smooth(total: Floats, count: Places, mean: Floats | float) -> Floats:
-    return (total + _PRIOR * mean) / (count + _PRIOR)
-
-
-def _steps(count: NDArray[np.integer], steps: tuple[int, ...]) -> Bands:
-    return np.searchsorted(steps, count, side="right").astype(np.int8)
-
-
-def _cuts(values: Floats, weights: Places, shares: tuple[float, ...]) -> Floats:
-    """Weighted quantiles, shape (shares,); NaN where they would tell nothing apart."""
-    values, weights = values[weights > 0], weights[weights > 0]
-    if not len(values) or values.min() == values.max():
-        return np.full(len(shares), np.nan)
-    order = np.argsort(values, kind="stable")
-    running = np.cumsum(weights[order])
-    return values[order][np.searchsorted(running, np.array(shares) * running[-1])]
-
-
-def _banded(values: Floats, count: Places, cuts: Floats) -> Bands:
-    """Bands by thresholds, shape (bands - 1,) or (rows, bands - 1); -1 without evidence.
-
-    A value that several thresholds equal stands in the middle of their bands.
-    """
-    value = values[:, None]
-    band = ((value > cuts).sum(axis=1) + (value >= cuts).sum(axis=1)) // 2
-    known = (count > 0) & np.isfinite(cuts).all(axis=-1)
-    return np.where(known, band, -1).astype(np.int8)

@@ -29,7 +29,7 @@ def writer(name="plain", statistics=None, window=3):
     return Writer(load_behaviour(name), statistics, window=window)
 
 
-def learned(seed=0, pairs=400, repeated=None):
+def learned(seed=0, pairs=400):
     """Statistics of random timed pairs of users 91, 92..., whose codes no text may show."""
     rng = np.random.default_rng(seed)
     user, item = rng.integers(9101, 9109, pairs).astype(np.int32), rng.choice(CODES, pairs)
@@ -165,6 +165,11 @@ def test_short_texts_end_with_a_word(text, limit):
     assert text.startswith(cut)
     assert len(cut) <= limit or " " not in cut
     assert text[len(cut) :][:1] in {"", " "}
+
+
+def test_short_texts_leave_no_bracket_open():
+    assert short("My Life as a Dog (Mitt liv som hund)", 30) == "My Life as a Dog"
+    assert short("Seven (a) tales (or b)", 19) == "Seven (a) tales"
 
 
 def test_long_lists_keep_their_last_entries():

@@ -69,7 +69,7 @@ def test_searches_follow_a_history():
 
 
 def test_data_without_searches_says_what_is_missing():
-    with pytest.raises(MissingInputError, match="brings no search queries.*columns `row`.*`query`"):
+    with pytest.raises(MissingInputError, match=r"brings no search queries.*columns `row`.*`query`"):
         query_prompts(WRITER, np.array([5]), Ragged.empty(1), ITEMS, None)
     with pytest.raises(UsageError, match="lacks query"):
         query_prompts(WRITER, np.array([5]), Ragged.empty(1), ITEMS, pl.DataFrame({"row": [0]}))
@@ -111,5 +111,9 @@ def test_a_passage_that_would_show_an_id_is_refused():
         Passage(source=["{item_id}"], prefix="x")
 
 
-def test_the_digest_is_one_of_content():
-    assert len(writing_digest()) == 64
+def test_a_digest_follows_the_wording(monkeypatch):
+    before = writing_digest()
+    monkeypatch.setattr(
+        "llm_models.m6.wording._passages", lambda: {"query": Passage(source=["{behaviour}"], prefix="Find:")}
+    )
+    assert writing_digest() != before
