@@ -110,19 +110,23 @@ def contrastive_loss(
     *,
     temperature: float,
     offset: torch.Tensor | None = None,
+    shared: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """In-batch softmax loss, the mean over pairs.
 
     Parameters
     ----------
-    x, y : Tensor of float32, shape (batch, dim)
-        Unit vectors of users and of the items that followed; pair ``b`` is row ``b`` of both.
-    mask : Tensor of bool, shape (batch, batch)
+    x, y : Tensor of float32, shapes (batch, dim) and (batch or more, dim)
+        Unit vectors of users and of the items that followed; pair ``b`` is row ``b`` of both. Further rows of ``y`` are
+        negatives of all pairs.
+    mask : Tensor of bool, shape (batch, len(y))
         Entries left out of the denominator; the diagonal must be False.
-    offset : Tensor of float32, shape (batch,), optional
+    offset : Tensor of float32, shape (len(y),), optional
         Taken off every logit of its item: the log of how often the item is drawn into a batch (logQ correction).
+    shared : Tensor of float32, shape (batch, len(y)), optional
+        Added to the products of ``x`` and ``y``.
     """
-    logits = x @ y.T / temperature
+    logits = (x @ y.T if shared is None else x @ y.T + shared) / temperature
     if offset is not None:
         logits = logits - offset
     return cross_entropy(logits.masked_fill(mask, -torch.inf), torch.arange(len(x), device=x.device))
