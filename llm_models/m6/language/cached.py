@@ -1,4 +1,4 @@
-"""What has been read is kept: keys and values of rows that texts are written after, or that candidates are scored after.
+"""Rows that have been read and are kept: keys and values that texts, or candidates, follow.
 
 Imports torch: import this module inside a method.
 """

@@ -1,7 +1,7 @@
 """Next-token logits of a stack: its pre-trained head, or one that is trained.
 
-Decoders bring a head along. Encoders (MiniLM, BERT) have none: here one is put on top, shaped like BERT's own for masked
-words and tied to the frozen word vectors, and trained with the causal loss. Nothing that it says is "zero-shot".
+Decoders bring a head along. Encoders (MiniLM, BERT) have none: here one is put on top, shaped like BERT's own for
+masked words and tied to the frozen word vectors, and trained with the causal loss. Nothing it says is "zero-shot".
 
 Imports torch: import this module inside a method.
 """

@@ -112,8 +112,8 @@ class LanguageModel(nn.Module):
         longest = max(tuning.prompt_count for tuning in tunings.values()) + max_source + max_target + 4
         if stack.longest is not None and longest > stack.longest:
             raise UsageError(
-                f"rows may have {longest} tokens, soft prompts included, and this backbone reads {stack.longest}: lower "
-                "max_source, max_target or prompts"
+                f"rows may have {longest} tokens, soft prompts included, and this backbone reads {stack.longest}: "
+                "lower max_source, max_target or prompts"
             )
         self.to(stack.device)
         self.eval()

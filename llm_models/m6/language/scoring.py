@@ -1,9 +1,9 @@
 """Candidates compared by the mean log-probability of a sentence about each, the user read once.
 
 A user's text and the sentence's opening are read once and kept; the candidates' sentences then follow in batches of
-like length, each for itself. A request costs the user's tokens, and for every candidate its own: with N candidates of m
-tokens about 2 N m (P + V d) multiplications and additions, P being the parameters of the layers, V the vocabulary, d the
-width. MiniLM (10.6 M and 30,522 x 384) scores some hundred candidates of ten tokens a second on a core.
+like length, each for itself. A request costs the user's tokens, and for every candidate its own: with N candidates of
+m tokens about 2 N m (P + V d) operations, P being the parameters of the layers, V the vocabulary, d the width (of
+MiniLM 10.6 M and 30,522 x 384). A catalogue of thousands is dear: let a draw, or a first stage, name the candidates.
 
 Imports torch: import this module inside a method.
 """

@@ -11,10 +11,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers  # noqa: E
 
 from llm_models.backbones.stack import stack_of  # noqa: E402
 
-WORDS = (
-    "the a this they chose it because item drum horn reed bell string loud bright soft warm sound tone price good "
-    "great bad broke soon user likes and next chooses headline review category title description red blue old new . :"
-).split()
+WORDS = """
+    the a this they chose it because item drum horn reed bell string loud bright soft warm sound tone price good
+    great bad broke soon user likes and next chooses headline review category title description red blue old new . :
+""".split()
 
 
 @pytest.fixture(scope="session")
