@@ -131,7 +131,7 @@ def _heads(states: Tensor, heads: int) -> Tensor:
 
 def _columns(maps: Any, states: Tensor, columns: slice) -> Tensor:
     """Some outputs of a map that makes queries, keys and values side by side."""
-    if not isinstance(maps.weight, Tensor):  # a quantised map is one piece
+    if not isinstance(getattr(maps, "weight", None), Tensor):  # a quantised map is one piece
         return maps(states)[..., columns]
     weight = maps.weight[columns] if isinstance(maps, nn.Linear) else maps.weight[:, columns].T  # GPT-2's is transposed
     return functional.linear(states, weight, None if maps.bias is None else maps.bias[columns])

@@ -9,6 +9,7 @@ Imports torch and transformers: import this module inside a method.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -334,6 +335,10 @@ def load_stack(files: BackboneFiles, *, dtype: str = "float32", device: str = "c
     UsageError
         For a family that cannot be one.
     """
+    if _model_type(files) == "compact-bert":  # ours, which Hugging Face does not know
+        from llm_models.backbones.compact import load_compact
+
+        return load_compact(files).to(device=device, dtype=getattr(torch, dtype))
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -347,6 +352,11 @@ def load_stack(files: BackboneFiles, *, dtype: str = "float32", device: str = "c
         if shown:
             transformers_logging.enable_progress_bar()
     return stack_of(model).to(device)
+
+
+def _model_type(files: BackboneFiles) -> str | None:
+    found: str | None = json.loads((files.folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    return found
 
 
 def load_tokenizer(files: BackboneFiles) -> Any:
