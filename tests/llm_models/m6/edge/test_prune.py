@@ -45,7 +45,9 @@ def test_the_share_is_exact_and_the_smallest_go(tiny, scope, share):
         kept = torch.cat([before[name][pruner.masks[name]].abs() for name in names])
         lost = torch.cat([before[name][~pruner.masks[name]].abs() for name in names])
         assert not len(kept) or not len(lost) or lost.max() <= kept.min()
-    assert all(torch.equal(w[pruner.masks[name]], before[name][pruner.masks[name]]) for name, w in prunable(stack).items())
+    assert all(
+        torch.equal(w[pruner.masks[name]], before[name][pruner.masks[name]]) for name, w in prunable(stack).items()
+    )
 
 
 def test_what_is_pruned_are_matrices_of_layers_and_words(tiny):
