@@ -60,7 +60,7 @@ class SegmentCache(Segments):
         """What it holds, and what was asked of it."""
         files = self._files
         return SegmentStats(
-            len(files), files.bytes, self._hits, self._misses, files.evicted, files.damaged, self._unstored
+            len(files), files.size, self._hits, self._misses, files.evicted, files.damaged, self._unstored
         )
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ class SegmentFiles:
             self._opened = os.open(folder / f"{space}.open", os.O_RDWR | os.O_CREAT, 0o666)
             fcntl.flock(self._opened, fcntl.LOCK_SH)
         self._sync()
-        if self.bytes > max_bytes:
+        if self.size > max_bytes:
             with suppress(OSError), self._writing():
                 self._write(deque(self._make_room(0)))
 
@@ -83,8 +83,8 @@ class SegmentFiles:
         return len(self._where)
 
     @property
-    def bytes(self) -> int:
-        """Bytes of the generations of all spaces."""
+    def size(self) -> int:
+        """Bytes, of the generations of all spaces."""
         return sum(size for size, _ in self._listed().values())
 
     def find(self, keys: Sequence[bytes]) -> list[Array | None]:
@@ -101,8 +101,9 @@ class SegmentFiles:
             found: list[Array | None] = []
             for key, place in zip(keys, places, strict=True):
                 values = None if place is None else place[0].read(place[1])
-                if place is not None and values is None and self._where.pop(key, None):
-                    self.damaged += 1
+                if place is not None and values is None and key in self._where:
+                    del self._where[key]
+                    self.damaged += place[0].data.exists()  # or evicted just now, before it was mapped
                 found.append(values)
             for generation, read in rows.items():
                 generation.mark(read)

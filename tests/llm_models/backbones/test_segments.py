@@ -18,7 +18,7 @@ from bench.errors import UsageError
 from llm_models.backbones.segment_cache import MemorySegments, SegmentCache, states_of
 
 NUMPY = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
-quick = settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def state(text: str, width: int = 3, dtype: str = "float32", tokens: int | None = None) -> np.ndarray:
