@@ -158,6 +158,7 @@ class Retrieval(Recommender):
                 **self.identity(settings),
                 "tokens_read": texts.tokens_read - read_before,
                 "pairs": len(pairs),
+                "backbone_tuned": not network.frozen,
                 "words": 0 if words is None else len(words),
             },
             **selection.report_fields(),
@@ -221,6 +222,7 @@ class Retrieval(Recommender):
             "training.offsets": training.sequences.offsets,
             "training.values": training.sequences.values,
             "center": server.center,
+            "frozen": np.array([network.frozen]),
         }
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
         tensors |= {f"trained.{name}": weight.detach() for name, weight in network.trained().items()}
@@ -265,6 +267,7 @@ class Retrieval(Recommender):
         server = model._server = Server(model._texts(), model.settings, words, tensors["center"].numpy())
         user, item = (torch.zeros_like(tensors[f"trained.{side}.weight"]) for side in ("user", "item"))
         network = server.network = model._made(server, Heads(user, item), 0)
+        network.frozen = bool(tensors["frozen"])
         with torch.no_grad():
             for name, weight in network.trained().items():
                 weight.copy_(tensors[f"trained.{name}"])

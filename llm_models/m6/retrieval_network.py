@@ -77,6 +77,11 @@ def _product(rows: csr_array, weight: Tensor) -> Tensor:
 class RetrievalNetwork(nn.Module):
     """Everything that is trained, on a stack of which at most the layers after L' are.
 
+    Attributes
+    ----------
+    frozen : bool
+        Whether items are still their frozen vectors, and :meth:`vectors` is not to be asked.
+
     Parameters
     ----------
     texts : FrozenTexts
@@ -97,6 +102,7 @@ class RetrievalNetwork(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.settings, self.late = settings, texts.late
+        self.frozen = not settings.reads_states
         stack = copy.deepcopy(texts.stack) if settings.method == "full" else texts.stack
         tuning = Tuning(
             stack,

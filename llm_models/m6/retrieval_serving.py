@@ -155,7 +155,7 @@ class Server:
 
     def _vectors(self, table: Table) -> Floats:
         """Vectors of the items of a table as the network makes them now; zeros where there is no text."""
-        if not self.settings.reads_states:
+        if self._ready().frozen:
             return table.frozen
         rows = table.row[table.items.has_text]
         longer = max(int(rows.max(initial=-1)) + 1 - len(self._is_tuned), 0)

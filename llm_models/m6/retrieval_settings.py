@@ -80,6 +80,9 @@ class RetrievalSettings(Settings):
         Latest training targets of each user that are used; ``None``: all.
     learning_rate, tuning_rate : float
         Of the projections, and of what is tuned in the backbone (AdamW).
+    frozen_epochs : float
+        So long the projections learn alone, on the frozen vectors, which costs little; then all of ``method`` learns.
+        Soft prompts come in at that moment, adapters start without effect.
     weight_decay, dropout, batch_size
         AdamW's decay; dropout before the projections; pairs a batch, about (whole users are put in it).
     """
@@ -116,6 +119,7 @@ class RetrievalSettings(Settings):
     targets_per_user: PositiveInt | None = 20
     learning_rate: PositiveFloat = 1e-3
     tuning_rate: PositiveFloat = 1e-3
+    frozen_epochs: NonNegativeFloat = 0.0
     weight_decay: NonNegativeFloat = 0.01
     dropout: float = Field(0.2, ge=0, lt=1)
     batch_size: int = Field(1024, ge=2)
@@ -131,6 +135,8 @@ class RetrievalSettings(Settings):
     def _lexical_parts_belong_together(self) -> Self:
         if not self.lexical and (self.lexical_residual or (self.hard_negatives and self.hard_from == "lexical")):
             raise ValueError("lexical_residual and hard_from: lexical need the lexical channel: set lexical to true")
+        if self.frozen_epochs and self.user == "ordered":
+            raise ValueError("frozen vectors have no order: frozen_epochs goes with users that are means")
         return self
 
     @property

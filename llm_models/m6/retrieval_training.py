@@ -182,7 +182,7 @@ class Trainer:
     ) -> tuple[Tensor, Tensor]:
         """Vectors of users and of the items offered, before projection."""
         device, items = self.device, self.items
-        if not self.settings.reads_states:
+        if self.network.frozen:
             vectors = torch.from_numpy(items.frozen[distinct]).to(device)
         else:
             states = items.texts.states(items.row[distinct])
@@ -235,6 +235,7 @@ class Trainer:
             fused=True,
         )
         best: dict[str, Tensor] = {}
+        was_frozen = True
         per_epoch = sum(1 for _ in user_batches(self.pairs.user, settings.batch_size, np.random.default_rng(seed)))
         losses: list[float] = []
         last_step = min(
@@ -242,10 +243,12 @@ class Trainer:
         )
 
         def evaluate(step: int) -> None:
+            nonlocal was_frozen
             value = validate()
             loss = float(np.mean(losses))
             if selection.observe(step=step, epoch=step / per_epoch, loss=loss, validation=value):
                 best.update({name: weight.detach().clone() for name, weight in trained.items()})
+                was_frozen = self.network.frozen
             progress(step, last_step or step, f"loss {loss:.3f}, validation {value:.4f}")
 
         step = 0
@@ -253,6 +256,7 @@ class Trainer:
             torch.manual_seed(seed)
             while not selection.stopped:
                 for batch in user_batches(self.pairs.user, settings.batch_size, rng):
+                    self.network.frozen = not settings.reads_states or step < settings.frozen_epochs * per_epoch
                     loss = self.loss(batch, rng)
                     losses.append(loss.item())
                     if step == 0:
@@ -269,6 +273,7 @@ class Trainer:
         with torch.no_grad():
             for name, weight in trained.items():
                 weight.copy_(best[name])
+        self.network.frozen = was_frozen
         return selection
 
 
