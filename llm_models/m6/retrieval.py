@@ -104,7 +104,7 @@ class Retrieval(Recommender):
         ModelError
             When no user has two training items with text, or the budget would never end.
         UsageError
-            When ``late`` leaves no layer to tune.
+            When ``late`` leaves no layer to tune, or one setting has no effect beside the others.
         """
         from llm_models.m6.heads import Heads
         from llm_models.m6.lexical import Words
@@ -117,6 +117,7 @@ class Retrieval(Recommender):
                 "M6 retrieval reads item titles, and this dataset has none here: add the file of items that its card "
                 "names (`bench data show` prints where it is looked for), or leave this model out"
             )
+        self.settings.must_agree()
         budget.must_end()
         settings, texts = self.settings, self._texts()
         read_before = texts.tokens_read

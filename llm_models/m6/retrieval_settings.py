@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import (
     Field,
@@ -12,9 +12,9 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_validator,
-    model_validator,
 )
 
+from bench.errors import UsageError
 from bench.models import Settings
 from llm_models.backbones.locate import PACKAGED_MINILM
 from llm_models.m6.templates import load_template
@@ -131,14 +131,6 @@ class RetrievalSettings(Settings):
             load_template(name)
         return name
 
-    @model_validator(mode="after")
-    def _lexical_parts_belong_together(self) -> Self:
-        if not self.lexical and (self.lexical_residual or (self.hard_negatives and self.hard_from == "lexical")):
-            raise ValueError("lexical_residual and hard_from: lexical need the lexical channel: set lexical to true")
-        if self.frozen_epochs and self.user == "ordered":
-            raise ValueError("frozen vectors have no order: frozen_epochs goes with users that are means")
-        return self
-
     @property
     def backbone_name(self) -> str:
         """The backbone as a table prints it."""
@@ -148,6 +140,24 @@ class RetrievalSettings(Settings):
     def words_template(self) -> str:
         """Template of the lexical channel."""
         return self.lexical_template or self.template
+
+    def must_agree(self) -> None:
+        """Refuse settings that would do nothing beside the others.
+
+        Raises
+        ------
+        UsageError
+        """
+        # Not when they are read: a search space names values one at a time.
+        lexical = [name for name in ("lexical_residual", "lexical_template") if getattr(self, name)]
+        if self.hard_negatives and self.hard_from == "lexical":
+            lexical.append("hard_from: lexical")
+        if lexical and not self.lexical:
+            raise UsageError(f"m6-retrieval: {', '.join(lexical)} needs the lexical channel: set lexical to true")
+        if self.frozen_epochs and self.user == "ordered":
+            raise UsageError("m6-retrieval: frozen vectors have no order: frozen_epochs goes with user: mean")
+        if self.frozen_epochs and not self.reads_states:
+            raise UsageError("m6-retrieval: frozen_epochs goes with a method that tunes the backbone, not with head")
 
     @property
     def runs_late(self) -> bool:

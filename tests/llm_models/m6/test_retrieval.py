@@ -13,6 +13,7 @@ import pytest
 
 from bench.errors import MissingInputError, ModelError, UsageError
 from bench.models import Budget, Catalogue, Ragged, Requests, Training
+from bench.models.presets import load_preset
 from bench.models.testing import RecommenderContract
 from llm_models.m6.model import M6
 from llm_models.m6.retrieval import Retrieval
@@ -230,8 +231,27 @@ def test_no_title_and_no_layer_left_say_what_is_wrong():
         fit(model(late=6), training(SEQUENCES, FILMS))
     with pytest.raises(ModelError, match="fit or load"):
         model().score(ask([[10]], FILMS))
-    with pytest.raises(ValueError, match="set lexical to true"):
-        RetrievalSettings(lexical_residual=0.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"lexical_residual": 0.5}, "lexical_residual needs the lexical channel"),
+        ({"hard_negatives": 1, "hard_from": "lexical"}, "hard_from: lexical needs the lexical channel"),
+        ({"method": "head", "frozen_epochs": 1}, "not with head"),
+        ({"user": "ordered", "frozen_epochs": 1}, "no order"),
+    ],
+)
+def test_settings_without_effect_are_refused(settings, said):
+    with pytest.raises(UsageError, match=said):
+        fit(model(**settings), training(SEQUENCES, FILMS))
+
+
+def test_its_search_space_is_shipped():
+    space = load_preset("m6-retrieval")
+    assert {"lexical_residual", "word_dropout"} <= set(space.search) - set(space.applicable(RetrievalSettings()))
+    assert "rank" in space.applicable(RetrievalSettings(method="adapter"))
+    assert "rank" not in space.applicable(RetrievalSettings(method="head"))
 
 
 @pytest.mark.parametrize(
