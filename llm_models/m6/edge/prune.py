@@ -14,17 +14,15 @@ Imports torch: import this module inside a method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from llm_models.backbones.stack import Stack
 
-__all__ = ["Pruner", "Schedule", "nonzero", "pack", "prunable", "unpack"]
+__all__ = ["Pruner", "Schedule", "prunable"]
 
 
 @dataclass(frozen=True)
@@ -119,60 +117,3 @@ class Pruner:
         """Set every masked weight to 0."""
         for name, weight in self.weights.items():
             weight.masked_fill_(~self.masks[name], 0)
-
-
-def nonzero(module: nn.Module) -> int:
-    """How many weights are not 0; buffers that hold weights (int8) count too, and shared ones once."""
-    return sum(int(values.count_nonzero()) for values in held(module).values())
-
-
-def held(module: nn.Module) -> dict[str, Tensor]:
-    """All that must be stored of a module, by name: parameters and lasting buffers, shared ones once."""
-    lasting = module.state_dict(keep_vars=True)
-    seen: set[int] = set()
-    kept = {}
-    for name, values in lasting.items():
-        if id(values) not in seen and values.numel():
-            seen.add(id(values))
-            kept[name] = values.detach()
-    return kept
-
-
-def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Store tensors with many zeros as a bit a place and the values that are not 0; :func:`unpack` gives them back.
-
-    A tensor that would not become smaller is left as it is.
-    """
-    packed: dict[str, Tensor] = {}
-    for name, values in tensors.items():
-        flat = values.detach().cpu().flatten()
-        present = flat != 0
-        bits = torch.from_numpy(np.packbits(present.numpy()))
-        filled = flat[present]
-        if bits.nbytes + filled.nbytes >= flat.nbytes:
-            packed[name] = values.detach().cpu().contiguous()
-            continue
-        packed |= {
-            f"{name}|bits": bits,
-            f"{name}|values": filled,
-            f"{name}|shape": torch.tensor(values.shape, dtype=torch.int64),
-        }
-    return packed
-
-
-def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give back what :func:`pack` was given."""
-    tensors = {}
-    for key, stored in packed.items():
-        name, _, part = key.partition("|")
-        if not part:
-            tensors[name] = stored
-        elif part == "bits":
-            shape = packed[f"{name}|shape"].tolist()
-            count = int(np.prod(shape))
-            present = torch.from_numpy(np.unpackbits(stored.numpy(), count=count).astype(bool))
-            values = packed[f"{name}|values"]
-            flat = torch.zeros(count, dtype=values.dtype)
-            flat[present] = values
-            tensors[name] = flat.view(shape)
-    return tensors

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from llm_models.backbones.compact import Compact  # noqa: E402
 from llm_models.m6.edge.int8 import Int8Linear, Int8Words, quantise, quantised  # noqa: E402
-from llm_models.m6.edge.prune import held  # noqa: E402
+from llm_models.m6.edge.storage import held  # noqa: E402
 from llm_models.m6.network import M6Network, last_of  # noqa: E402
 
 

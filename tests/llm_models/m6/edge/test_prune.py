@@ -1,13 +1,12 @@
-"""Pruning: the schedule by hand, exact shares, masks that hold through training, and sparse storage."""
+"""Pruning: the schedule by hand, exact shares, masks that hold through training."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
 from llm_models.backbones.compact import Compact  # noqa: E402
-from llm_models.m6.edge.prune import Pruner, Schedule, held, nonzero, pack, prunable, unpack  # noqa: E402
+from llm_models.m6.edge.prune import Pruner, Schedule, prunable  # noqa: E402
+from llm_models.m6.edge.storage import nonzero  # noqa: E402
 from llm_models.m6.network import last_of  # noqa: E402
 
 
@@ -92,23 +91,3 @@ def test_masks_hold_after_every_step_of_training(tiny, batch, method):
     assert shares == sorted(shares)
     total = sum(weight.numel() for weight in pruner.weights.values())
     assert shares[-1] == pytest.approx(round(0.8 * total) / total)
-
-
-@given(st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.0, 1.5, -2.0]), max_size=300), st.booleans())
-def test_sparse_storage_gives_everything_back(values, whole):
-    tensor = torch.tensor(values, dtype=torch.int8 if whole else torch.float32)
-    tensors = {"a": tensor, "b": torch.zeros(40, 7), "c": torch.randn(3, 4)}
-    packed = pack(tensors)
-    assert sum(part.nbytes for part in packed.values()) <= sum(t.nbytes for t in tensors.values()) + 16
-    back = unpack(packed)
-    assert back.keys() == tensors.keys()
-    assert all(torch.equal(back[name], tensors[name]) and back[name].dtype == tensors[name].dtype for name in tensors)
-
-
-def test_a_pruned_stack_is_small_when_stored_sparse(tiny):
-    stack = tiny.stack()
-    Pruner(stack, Schedule(0.8)).prune(0.8)
-    matrices = {name: values for name, values in held(stack).items() if name in prunable(stack)}
-    dense, sparse = (sum(part.nbytes for part in parts.values()) for parts in (matrices, pack(matrices)))
-    # A bit a place and a fifth of the values.
-    assert sparse / dense == pytest.approx(1 / 32 + 0.2, abs=0.06)
