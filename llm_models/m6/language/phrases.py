@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from llm_models.m6.templates import _fields
 
-__all__ = ["Headline", "Likelihood", "Mentions", "Phrases", "phrases"]
+__all__ = ["Headline", "Likelihood", "Mentions", "Phrases", "Title", "phrases"]
 
 
 class _Phrase(BaseModel):
@@ -52,6 +52,12 @@ class Likelihood(_Phrase):
     sentence: str
 
 
+class Title(_Phrase):
+    """How a product's title begins."""
+
+    prefix: str
+
+
 _HOLDS = {
     ("mentions", "item"): ["words"],
     ("mentions", "user"): ["words"],
@@ -61,6 +67,7 @@ _HOLDS = {
     ("likelihood", "nobody"): [],
     ("likelihood", "opening"): [],
     ("likelihood", "sentence"): ["item"],
+    ("title", "prefix"): [],
 }
 
 
@@ -70,6 +77,7 @@ class Phrases(_Phrase):
     mentions: Mentions
     headline: Headline
     likelihood: Likelihood
+    title: Title
 
     @model_validator(mode="after")
     def _fields_are_these(self) -> Phrases:

@@ -78,6 +78,9 @@ class WriterSettings(LanguageSettings):
 
     Attributes
     ----------
+    tasks : tuple of str
+        What is learned and written, of ``explanation``, ``feature-explanation``, ``rated-explanation`` and
+        ``headline``: fewer tasks learn faster.
     mentions : int
         Words that training reviews mention, of the item and of the user each, beside what the catalogue says; 0: none.
     decode : str
@@ -95,6 +98,9 @@ class WriterSettings(LanguageSettings):
     )
 
     reading: Literal["native", "prefix", "causal"] = "prefix"
+    tasks: tuple[Literal["explanation", "feature-explanation", "rated-explanation", "headline"], ...] = Field(
+        default=("explanation", "feature-explanation", "rated-explanation", "headline"), min_length=1
+    )
     mentions: int = Field(default=6, ge=0)
     decode: Literal["beams", "top-p"] = "beams"
     beams: PositiveInt = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -48,6 +49,12 @@ class M6Writer(LanguageRecommender):
         how = [] if settings.decode == "beams" and settings.beams == 1 else [settings.decode]
         return f"M6-style writer ({', '.join([settings.tuning_name, *how])})"
 
+    @classmethod
+    def capable(cls, settings: Settings) -> Capabilities:
+        """Writes what the settings name."""
+        assert isinstance(settings, WriterSettings)
+        return replace(cls.capabilities, tasks=frozenset(settings.tasks))
+
     def fit(
         self, training: Training, *, validate: Validate, budget: Budget, seed: int, progress: Progress
     ) -> FitReport:
@@ -72,7 +79,7 @@ class M6Writer(LanguageRecommender):
             training,
             self.behaviour,
             self._mentions,
-            tasks=TEXT_TASKS,
+            tasks=settings.tasks,
             most=settings.mentions,
             max_source=settings.max_source,
         )
