@@ -130,13 +130,13 @@ class Serving(Scorer):
 
     def forget(self) -> None:
         """Drop the candidates that are ready. Cached states stay."""
-        network, texts = self.network, len(self.packer.tokens)
+        network = self.network
         self.ready: EndsAlone | AllTokens | None = None
         if self.lower is not None and network.late < network.stack.depth:
             if network.reading == "end" or network.late == network.stack.depth - 1:
-                self.ready = EndsAlone(network, self.adapters, self.lower, texts, tokens=self.tokens)
+                self.ready = EndsAlone(network, self.adapters, self.lower, tokens=self.tokens)
             else:
-                self.ready = AllTokens(network, self.lower, texts)
+                self.ready = AllTokens(network, self.lower)
 
     @torch.inference_mode()
     def read(self, users: Ragged) -> list[Any]:
@@ -186,14 +186,13 @@ class Serving(Scorer):
     def _chunks(self, user: NDArray[np.int64], numbers: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Rows that are run together: of like length, those of a user side by side."""
         lengths = self.packer.tokens.lengths[numbers] + 2
-        ends = isinstance(self.ready, EndsAlone)
-        room = self.ready.room[numbers] if isinstance(self.ready, EndsAlone) else np.zeros(len(numbers), np.int64)
-        order = np.lexsort((lengths, user, room))
-        # What fits the processor's caches is fastest, and what moves there is keys and values, not tokens run.
-        cost = np.cumsum(room[order] if ends else lengths[order])
-        label = np.stack([room[order], cost // self.tokens], axis=1)
-        starts = np.flatnonzero(np.any(label[1:] != label[:-1], axis=1)) + 1
-        yield from np.split(order, starts)
+        if isinstance(self.ready, EndsAlone):  # one token of each is run; the others are keys and values, and cost less
+            room = self.ready.room[numbers]
+            order, cost = np.lexsort((user, room)), 1 + room // 4
+        else:
+            order, cost = np.lexsort((lengths, user)), lengths
+        part = np.cumsum(cost[order]) // self.tokens
+        yield from np.split(order, np.flatnonzero(np.diff(part)) + 1)
 
     def _ends(self, users: Sequence[User], owner: NDArray[np.int64], numbers: NDArray[np.int64]) -> Tensor:
         """States of candidates at [EOS], shape (candidates, width)."""
@@ -203,11 +202,13 @@ class Serving(Scorer):
             states = self.lower.of(numbers, target=True)
             ends = states.values[torch.from_numpy(np.cumsum(states.lengths) - 1)]
             return ends + network.segments[1].to(ends.dtype)
-        who, counts = np.unique(owner, return_counts=True)  # rows come with users in order
+        starts = np.flatnonzero(np.diff(owner, prepend=-1))
+        counts = np.diff(starts, append=len(owner)).tolist()
         lengths = torch.from_numpy(self.packer.tokens.lengths[numbers] + 2).to(stack.device)
-        chunk = Chunk(stack, network.late, [(users[u], int(n)) for u, n in zip(who, counts, strict=True)], lengths)
+        of = [(users[who], count) for who, count in zip(owner[starts], counts, strict=True)]
+        chunk = Chunk(stack, network.late, of, lengths)
         if isinstance(self.ready, EndsAlone):
-            return run_ends(stack, self.adapters, self.ready.take(numbers, int(self.ready.room[numbers[0]])), chunk)
+            return run_ends(stack, self.adapters, self.ready.take(numbers), chunk)
         if isinstance(self.ready, AllTokens):
             hidden, projected = self.ready.take(numbers)
             return run_all(stack, self.adapters, hidden, chunk, projected)

@@ -14,7 +14,7 @@ from torch import Tensor
 from llm_models.backbones.blocks import Block, KeysValues, Rotation
 from llm_models.backbones.layout import attention_bias
 from llm_models.backbones.stack import Stack
-from llm_models.m6.serving.attention import Read, read_users
+from llm_models.m6.serving.attention import Own, Read, read_apart, read_together
 from llm_models.m6.serving.users import User
 
 __all__ = ["Chunk"]
@@ -29,7 +29,7 @@ class Chunk:
     first : int
         Layer, from 0, from which the users' keys and values count.
     users : sequence of (User, int)
-        Whose candidates stand there, in order, and how many.
+        Whose candidates stand there, in order, and how many. A user may come several times.
     lengths : Tensor of int64, shape (candidates,)
         Tokens of each.
     """
@@ -73,16 +73,33 @@ class Chunk:
             self._turned[key] = self.stack.rotation((self.lengths - 1 if ends else self.place)[None], block)
         return self._turned[key]
 
-    def read_users(self, number: int, queries: Tensor, *, ends: bool) -> Read:
-        """Let queries of layer ``number``, shape (1, heads, tokens or candidates, size), read the users."""
+    def read_users(self, number: int, queries: Tensor) -> Read:
+        """Let queries of layer ``number``, of all tokens, shape (1, heads, tokens, size), read the users."""
+        counts = [count for _, count in self.users]
+        sizes = [int(part.sum()) for part in torch.split(self.lengths, counts)]
+        users, biases = self._users(number, sizes, self.place, queries.dtype)
+        return read_apart(queries, users, biases)
+
+    def read_at_ends(self, number: int, queries: Tensor, own: Sequence[Own]) -> Tensor:
+        """Let queries of each candidate's last token, shape (1, heads, candidates, size), read user and candidate.
+
+        Returns
+        -------
+        Tensor, shape (1, candidates, heads * size)
+        """
+        counts = [count for _, count in self.users]
+        users, biases = self._users(number, counts, self.lengths - 1, torch.float32)
+        return read_together(queries, users, biases, own)
+
+    def _users(
+        self, number: int, sizes: Sequence[int], place: Tensor, kind: torch.dtype
+    ) -> tuple[list[tuple[KeysValues, slice]], list[Tensor | None]]:
+        """Keys and values of each user with its queries, and what its window hides."""
         block = self.stack.blocks[number]
         assert isinstance(block, Block)
         users: list[tuple[KeysValues, slice]] = []
         biases: list[Tensor | None] = []
         start = 0
-        sizes = [count for _, count in self.users]
-        if not ends:
-            sizes = [int(part.sum()) for part in self.lengths.split(sizes)]
         for (user, _), size in zip(self.users, sizes, strict=True):
             of = slice(start, start + size)
             start += size
@@ -90,7 +107,6 @@ class Chunk:
             if block.window is None:
                 biases.append(None)
             else:
-                place = (self.lengths - 1 if ends else self.place)[of]
-                far = place.unsqueeze(1) + user.tokens - torch.arange(user.tokens, device=place.device)
-                biases.append(attention_bias((far <= block.window)[None], queries.dtype))
-        return read_users(queries, users, biases)
+                far = place[of].unsqueeze(1) + user.tokens - torch.arange(user.tokens, device=place.device)
+                biases.append(attention_bias((far <= block.window)[None], kind))
+        return users, biases

@@ -8,6 +8,7 @@ Imports torch: import this module inside a method.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,10 +17,10 @@ from torch import Tensor
 from llm_models.backbones.blocks import Block, KeysValues
 from llm_models.backbones.layout import attention_bias
 from llm_models.backbones.stack import Adapters, Stack
-from llm_models.m6.serving.attention import merged, read
+from llm_models.m6.serving.attention import Own, merged, read
 from llm_models.m6.serving.chunks import Chunk
 
-__all__ = ["Ends", "Projected", "run_all", "run_ends"]
+__all__ = ["Ends", "Kept", "Projected", "run_all", "run_ends"]
 
 
 class Projected(NamedTuple):
@@ -36,6 +37,23 @@ class Projected(NamedTuple):
     own: KeysValues
 
 
+class Kept(NamedTuple):
+    """Keys and values of candidates that share a rectangle.
+
+    Attributes
+    ----------
+    count : int
+        Candidates.
+    layer : callable
+        Number of a late layer, from 0, to keys and values, each of shape (candidates, key heads, room, size), for the
+        caller to change: first of [EOS], then of the other tokens in order, then anything. Of [EOS] those of the first
+        late layer alone mean anything.
+    """
+
+    count: int
+    layer: Callable[[int], KeysValues]
+
+
 class Ends(NamedTuple):
     """What is known of candidates before they meet a user, where only [EOS] reads the user.
 
@@ -45,13 +63,13 @@ class Ends(NamedTuple):
         Of [EOS], what the first layer reads.
     queries : Tensor, shape (candidates, heads, size)
         Of [EOS], of the first layer.
-    keys_values : Tensor, shape (candidates, layers, 2, key heads, room, size)
-        First of [EOS], then of the other tokens in order, then anything. Of [EOS] the first layer's alone are used.
+    kept : tuple of Kept
+        They cover all candidates, in order.
     """
 
     hidden: Tensor
     queries: Tensor
-    keys_values: Tensor
+    kept: tuple[Kept, ...]
 
 
 def run_all(
@@ -83,7 +101,7 @@ def run_all(
         flat = mine.values.transpose(1, 2).flatten(0, 1).index_select(0, chunk.real)  # (tokens, heads, size)
         weight = mine.weight.transpose(1, 2).flatten(0, 1).index_select(0, chunk.real)
         mine = mine._replace(values=flat.transpose(0, 1)[None], weight=weight.T[None])
-        found = merged(chunk.read_users(number, queries, ends=False), mine)
+        found = merged(chunk.read_users(number, queries), mine)
         hidden = block.combine(hidden, found.transpose(1, 2).flatten(2), adapters(number) if adapters else None)
     block = stack.blocks[last]
     assert isinstance(block, Block)
@@ -91,51 +109,41 @@ def run_all(
     hidden = hidden[:, ends]
     queries = block.queries(hidden, chunk.rotation(block, ends=True))
     far = (chunk.lengths - 1).unsqueeze(1) - torch.arange(chunk.longest, device=ends.device)
-    rows = KeysValues(*(_rows(part, chunk) for part in own))
-    return stack.final(_layer(stack, adapters, last, hidden, queries, rows, far, chunk))[0]
+    rows = Own(KeysValues(*(_rows(part, chunk) for part in own)), _near(block, far) & (far >= 0))
+    found = chunk.read_at_ends(last, queries, [rows])
+    ended: Tensor = stack.final(block.combine(hidden, found, adapters(last) if adapters else None))
+    return ended[0]
 
 
 def run_ends(stack: Stack, adapters: Adapters | None, known: Ends, chunk: Chunk) -> Tensor:
     """Run [EOS] alone through the layers; see :func:`run_all` for what is returned."""
-    place = torch.arange(known.keys_values.shape[4], device=chunk.lengths.device)
-    # The end stands first; token n behind it is n + 1 places in.
-    far = torch.where(place == 0, 0, chunk.lengths.unsqueeze(1) - place)
-    far = torch.where((place > 0) & (far < 1), -1, far)  # behind the candidate: room that is not used
     hidden, queries = known.hidden[None], known.queries.transpose(0, 1)[None]
     for number in range(chunk.first, stack.depth):
         block = stack.blocks[number]
         assert isinstance(block, Block)
-        keys, values = known.keys_values[:, number - chunk.first].unbind(1)
+        fresh: KeysValues | None = None
         if number > chunk.first:
-            queries, own = block.project(hidden, chunk.rotation(block, ends=True))
-            keys[:, :, 0], values[:, :, 0] = own.keys[0].transpose(0, 1), own.values[0].transpose(0, 1)
-        hidden = _layer(stack, adapters, number, hidden, queries, KeysValues(keys, values), far, chunk)
-    return stack.final(hidden)[0]
+            queries, fresh = block.project(hidden, chunk.rotation(block, ends=True))
+        own, start = [], 0
+        for part in known.kept:
+            of = slice(start, start := start + part.count)
+            kept = part.layer(number - chunk.first)
+            if fresh is not None:
+                for held, new in zip(kept, fresh, strict=True):
+                    held[:, :, 0] = new[0, :, of].transpose(0, 1)
+            place = torch.arange(kept.keys.shape[2], device=hidden.device)
+            lengths = chunk.lengths[of].unsqueeze(1)
+            # The end stands first; token n stands n + 1 places in, and behind the last there is nothing.
+            near = _near(block, torch.where(place == 0, 0, lengths - place))
+            own.append(Own(kept, near & (place < lengths)))
+        hidden = block.combine(hidden, chunk.read_at_ends(number, queries, own), adapters(number) if adapters else None)
+    ended: Tensor = stack.final(hidden)
+    return ended[0]
 
 
-def _layer(
-    stack: Stack,
-    adapters: Adapters | None,
-    number: int,
-    hidden: Tensor,
-    queries: Tensor,
-    own: KeysValues,
-    far: Tensor,
-    chunk: Chunk,
-) -> Tensor:
-    """A layer for one token of each candidate, shape (1, candidates, width).
-
-    ``own`` is of shape (candidates, key heads, room, size); ``far``, shape (candidates, room), is how many tokens
-    back each key stands, negative where there is none.
-    """
-    block = stack.blocks[number]
-    assert isinstance(block, Block)
-    near = (far >= 0) if block.window is None else (far >= 0) & (far <= block.window)
-    bias = attention_bias(near.unsqueeze(1), torch.float32)
-    mine = read(queries[0].transpose(0, 1).unsqueeze(2), own, bias)
-    mine = mine._replace(values=mine.values.squeeze(2).transpose(0, 1)[None], weight=mine.weight.squeeze(2).T[None])
-    found = merged(chunk.read_users(number, queries, ends=True), mine)
-    return block.combine(hidden, found.transpose(1, 2).flatten(2), adapters(number) if adapters else None)
+def _near(block: Block, far: Tensor) -> Tensor:
+    """Whether a token reads what stands ``far`` places back."""
+    return torch.ones_like(far, dtype=torch.bool) if block.window is None else far <= block.window
 
 
 def _rows(states: Tensor, chunk: Chunk) -> Tensor:
