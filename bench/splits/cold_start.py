@@ -16,6 +16,7 @@ met before the target is masked, shown or not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -26,11 +27,14 @@ from bench.data import Dataset
 from bench.data.hashing import mix64
 from bench.data.ragged import Ragged, ranges
 from bench.errors import DataError
+from bench.splits.draws import unmet_among
 from bench.splits.events import Events, order_events
 from bench.splits.history import before, items_at
 from bench.splits.leave_one_out import last_two
+from bench.splits.pairs import beside_clicks
 from bench.splits.protocol import Protocol
-from bench.splits.split import Cut, HeldOut, Part, exclude_union
+from bench.splits.split import Cut, HeldOut, HeldOutPairs, Part, exclude_union
+from bench.splits.training import Pairs
 
 __all__ = ["ColdStart"]
 
@@ -46,6 +50,10 @@ class ColdStart(Protocol):
     sets : tuple of str or None
         Quadrants and the items ranked (``"warm-cold/cold"``) that are asked about, in validation and test alike: with
         one alone, models are selected by that one. ``None``: all. What is learned from does not depend on it.
+    negatives : int or None
+        Asks about clicks, too: every event is a click, and beside each so many negatives are declared, drawn uniformly
+        from the items of the same kind (warm, or cold in the same part) that its user does not meet, as far as the part
+        may know. Cold users show as many events as the largest of ``shots``.
     """
 
     name: Literal["cold-start"] = "cold-start"
@@ -55,6 +63,7 @@ class ColdStart(Protocol):
     validation_items: float = Field(0.05, ge=0, lt=1)
     shots: tuple[int, ...] = (0, 1, 3, 5)
     sets: tuple[str, ...] | None = None
+    negatives: int | None = Field(None, ge=1)
 
     version: ClassVar[str] = "2"
 
@@ -72,6 +81,8 @@ class ColdStart(Protocol):
     def describe(self) -> str:
         """The protocol in words."""
         asked = "" if self.sets is None else f"; asked: {', '.join(self.sets)}"
+        if self.negatives is not None:
+            asked += f"; clicks: every event, with {self.negatives} declared negatives each"
         return (
             f"cold start: {self.test_users:.0%} of users and {self.test_items:.0%} of items cold for the test, "
             f"{self.validation_users:.0%} and {self.validation_items:.0%} for validation{asked}"
@@ -176,7 +187,56 @@ def _cut(events: Events, spec: ColdStart, seed: int) -> Cut:
     known_user, known_item = ~users["test"][events.user], ~items["test"][events.item]
     validation = known_user & known_item & ~two.training & ~two.last
     asked = [one for one in held if spec.sets is None or f"{one.quadrant}/{one.pool}" in spec.sets]
-    return Cut(events, two.training, validation, asked)
+    if spec.negatives is None:
+        return Cut(events, two.training, validation, asked)
+    clicks = _Clicks(events, spec, seed, {"valid": two.training | validation, "test": anything})
+    return Cut(events, two.training, validation, asked, clicks.pairs(asked), clicks.learned(two.training, warm_items))
+
+
+@dataclass(frozen=True)
+class _Clicks:
+    """Makes clicks of held-out and of training events.
+
+    Attributes
+    ----------
+    horizon : dict of str to ndarray of bool, shape (events,)
+        What may be known of in each part.
+    """
+
+    events: Events
+    spec: ColdStart
+    seed: int
+    horizon: dict[Part, NDArray[np.bool_]]
+
+    def pairs(self, asked: list[HeldOut]) -> list[HeldOutPairs]:
+        """Pairs of every quadrant; a cold item's negatives are cold, as it is told apart from its like."""
+        return [
+            HeldOutPairs(held.part, held.quadrant, held.unit, self._beside(held, self.horizon[held.part]))
+            for held in asked
+            if held.pool != "all" and held.shots in (None, max(self.spec.shots))
+        ]
+
+    def learned(self, training: NDArray[np.bool_], warm_items: NDArray[np.int32]) -> Pairs:
+        """Pairs of all training events."""
+        events, rows = self.events, np.flatnonzero(training)
+        user, item = events.user[rows], events.item[rows]
+        history = items_at(events, before(events, rows, training, strictly=True))
+        time = None if events.time is None else events.time[rows]
+        return beside_clicks(user, item, history, time, self._negatives(user, item, warm_items, training))
+
+    def _beside(self, held: HeldOut, horizon: NDArray[np.bool_]) -> Pairs:
+        negatives = self._negatives(held.user, held.item, held.candidates, horizon)
+        return beside_clicks(held.user, held.item, held.history, None, negatives)
+
+    def _negatives(
+        self,
+        user: NDArray[np.int32],
+        item: NDArray[np.int32],
+        candidates: NDArray[np.int32],
+        horizon: NDArray[np.bool_],
+    ) -> Ragged:
+        assert self.spec.negatives is not None
+        return unmet_among(self.events, user, item, candidates, self.spec.negatives, self.seed, horizon)
 
 
 def _rows_of(

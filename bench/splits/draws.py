@@ -14,7 +14,7 @@ from bench.data.ragged import Ragged, ranges
 from bench.splits.events import Events
 from bench.splits.split import exclude_union
 
-__all__ = ["declared_negatives", "draw_unmet", "first_met", "met_items", "sampled_candidates"]
+__all__ = ["declared_negatives", "draw_unmet", "first_met", "met_items", "sampled_candidates", "unmet_among"]
 
 _CANDIDATES, _NEGATIVES = 3, 4
 """Salts, so that draws for different ends are independent (1 and 2 are the cold start's)."""
@@ -144,3 +144,37 @@ def declared_negatives(
     key = mix64(seed, events.user_hash[user], events.item_hash[events.item[clicks]], n, _NEGATIVES)
     drawn = draw_unmet(key, user, met, known, n)
     return Ragged(drawn.offsets, arrival[drawn.values])
+
+
+def unmet_among(
+    events: Events,
+    user: NDArray[np.int32],
+    item: NDArray[np.int32],
+    candidates: NDArray[np.int32],
+    n: int,
+    seed: int,
+    horizon: NDArray[np.bool_],
+) -> Ragged:
+    """Draw ``n`` negatives for each click on one of some candidates, from those that its user does not meet.
+
+    Parameters
+    ----------
+    user, item : ndarray of int32, shape (clicks,)
+    candidates : ndarray of int32, shape (candidates,)
+        Item codes, strictly increasing.
+    horizon : ndarray of bool, shape (events,)
+        The events that count as met, as in :func:`declared_negatives`; the clicks are among them.
+
+    Returns
+    -------
+    Ragged
+        A row a click: items, strictly increasing.
+    """
+    place = np.full(len(events.items), -1, np.int32)
+    place[candidates] = np.arange(len(candidates), dtype=np.int32)
+    met = met_items(events, horizon)
+    there = place[met.values]
+    met = Ragged(met.offsets, there).keep(there >= 0)
+    key = mix64(seed, events.user_hash[user], events.item_hash[item], n, _NEGATIVES)
+    drawn = draw_unmet(key, user, met, np.full(len(user), len(candidates)), n)
+    return Ragged(drawn.offsets, candidates[drawn.values])

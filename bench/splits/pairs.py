@@ -13,7 +13,7 @@ from bench.splits.draws import declared_negatives
 from bench.splits.events import Events
 from bench.splits.training import Pairs
 
-__all__ = ["clicks_with_negatives", "event_pairs"]
+__all__ = ["beside_clicks", "clicks_with_negatives", "event_pairs"]
 
 
 def event_pairs(
@@ -49,21 +49,34 @@ def event_pairs(
 def clicks_with_negatives(
     events: Events, rows: NDArray[np.integer], n: int, seed: int, horizon: NDArray[np.bool_], history: Ragged
 ) -> Pairs:
-    """Make every event at ``rows`` a click with ``n`` declared negatives, which share its time and history.
+    """Make every event at ``rows`` a click with ``n`` declared negatives, which share its time and history."""
+    negatives = declared_negatives(events, rows, n, seed, horizon)
+    time = None if events.time is None else events.time[rows]
+    return beside_clicks(events.user[rows], events.item[rows], history, time, negatives)
+
+
+def beside_clicks(
+    user: NDArray[np.int32], item: NDArray[np.int32], history: Ragged, time: NDArray[np.int64] | None, negatives: Ragged
+) -> Pairs:
+    """Put clicks and their declared negatives together.
 
     A click and its negatives stand together, in order of item code, so that the place does not tell which is which.
+
+    Parameters
+    ----------
+    user, item : ndarray of int32, shape (clicks,)
+    history : Ragged
+        Items before each click, oldest first.
+    time : ndarray of int64, shape (clicks,), or None
+    negatives : Ragged
+        Items of each click's negatives.
     """
-    negatives = declared_negatives(events, rows, n, seed, horizon)
-    owner = np.concatenate([np.arange(len(rows)), negatives.row_of])
-    item = np.concatenate([events.item[rows], negatives.values])
-    label = np.repeat(np.array([1, 0], np.float32), [len(rows), len(negatives.values)])
-    order = np.lexsort((item, owner))
+    clicks = len(user)
+    owner = np.concatenate([np.arange(clicks), negatives.row_of])
+    items = np.concatenate([item, negatives.values])
+    label = np.repeat(np.array([1, 0], np.float32), [clicks, len(negatives.values)])
+    order = np.lexsort((items, owner))
     owner = owner[order]
     return Pairs(
-        events.user[rows][owner],
-        item[order],
-        label[order],
-        history.take(owner),
-        None if events.time is None else events.time[rows][owner],
-        "click",
+        user[owner], items[order], label[order], history.take(owner), None if time is None else time[owner], "click"
     )

@@ -36,7 +36,7 @@ _REMEDIES = {
     ),
     "click": (
         "clicks are held out by the temporal protocol with clicks: {at_least: 4} (data with ratings) or "
-        "clicks: {negatives: 4} (data without)"
+        "clicks: {negatives: 4} (data without), and by cold-start with negatives: 4"
     ),
 }
 

@@ -203,3 +203,71 @@ def test_asking_some_sets_alone_leaves_them_and_what_is_learned_from_as_they_are
     assert "asked: warm-cold/cold" in some.protocol
     assert some.identity != split.identity
     assert "sets" not in SPEC.identity()
+
+
+def test_clicks_stand_beside_negatives_of_their_kind_that_the_user_does_not_meet(
+    rows: list[tuple[str, str, float, int]], make_card: Callable[..., Path]
+) -> None:
+    spec = SPEC.model_copy(update={"negatives": 3, "shots": (0, 2)})
+    split = make_split(load_dataset(make_card(rows)), spec)
+    plain = make_split(load_dataset(make_card(rows)), SPEC.model_copy(update={"shots": (0, 2)}))
+    assert split.identity != plain.identity
+    assert plain.training.pairs is None
+    assert not plain.pairs
+    time = times(split, rows)
+    met: dict[int, set[int]] = {}
+    for user, item in time:
+        met.setdefault(user, set()).add(item)
+    trained = split.training
+    learned = trained.pairs
+    assert learned is not None
+    assert [len(learned), int(learned.label.sum())] == [
+        4 * len(trained.sequences.values),
+        len(trained.sequences.values),
+    ]
+    seen = {int(user): set(row.tolist()) for user, row in zip(trained.user, trained.sequences, strict=True)}
+    warm = set(trained.items["item"])
+    for row in range(len(learned)):
+        user, item = int(learned.user[row]), int(learned.item[row])
+        assert item in warm
+        assert (item in seen[user]) == bool(learned.label[row])
+        assert learned.time is not None
+        shown = {other for other in seen[user] if time[user, other] < learned.time[row]}
+        assert set(learned.history[row].tolist()) == shown
+    quadrants = ["warm-warm", "cold-warm", "warm-cold", "cold-cold"]
+    for part in ("valid", "test"):
+        assert [held.quadrant for held in split.pairs if held.part == part] == quadrants
+    for held in split.pairs:
+        pairs = held.pairs
+        match = next(
+            one
+            for one in split.held_out
+            if (one.part, one.quadrant) == (held.part, held.quadrant) and one.pool != "all" and one.shots in (None, 2)
+        )
+        clicks = np.flatnonzero(pairs.label)
+        assert (pairs.user[clicks] == match.user).all()
+        assert (pairs.item[clicks] == match.item).all()
+        assert [row.tolist() for row in pairs.history.take(clicks)] == [row.tolist() for row in match.history]
+        assert set(pairs.item.tolist()) <= set(match.candidates.tolist())
+        others = pairs.label == 0
+        if held.part == "test":  # all is known by then
+            assert not [1 for u, i in zip(pairs.user[others], pairs.item[others], strict=True) if i in met[int(u)]]
+        assert int(others.sum()) <= 3 * len(clicks)
+
+
+def test_what_only_the_test_knows_may_be_a_negative_of_validation(
+    rows: list[tuple[str, str, float, int]], make_card: Callable[..., Path]
+) -> None:
+    """Else the absence of an item among the negatives would tell that the test asks for it."""
+    many = SPEC.model_copy(update={"negatives": 30, "shots": (2,)})
+    split = make_split(load_dataset(make_card(rows)), many)
+    asked = {held.part: held for held in split.held_out if held.quadrant == "warm-warm"}
+    answer = dict(zip(asked["test"].user.tolist(), asked["test"].item.tolist(), strict=True))
+    drawn = {(held.part, held.quadrant): held.pairs for held in split.pairs}["valid", "warm-warm"]
+    others = drawn.label == 0
+    pairs = zip(drawn.user[others].tolist(), drawn.item[others].tolist(), strict=True)
+    assert any(answer[user] == item for user, item in pairs)
+    assert split.training.pairs is not None
+    learned = split.training.pairs.take(np.flatnonzero(split.training.pairs.label == 0))
+    pairs = zip(learned.user.tolist(), learned.item.tolist(), strict=True)
+    assert any(answer.get(user) == item for user, item in pairs)
