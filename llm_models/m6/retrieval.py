@@ -43,8 +43,9 @@ __all__ = ["Retrieval"]
 class Retrieval(Recommender):
     """Retrieval by text: cosine of a user's and an item's projections, of a backbone that is tuned for them.
 
-    The score is ``<x, y>``, plus, where the settings weigh them, the cosine of the frozen vectors and that of TF-IDF
-    rows. A sequential request is answered from the items it shows, a direct one from the user's training items.
+    The score is ``<x, y>``, plus, where the settings say so, a prior of the item's text, and the weighed cosines of
+    frozen vectors and of TF-IDF rows. A sequential request is answered from the items it shows, a direct one from the
+    user's training items.
     """
 
     Settings: ClassVar[type[Settings]] = RetrievalSettings
@@ -80,6 +81,7 @@ class Retrieval(Recommender):
         parts += [f"template {s.template}"] if s.template != "described" else []
         parts += ["+ lexical"] if s.lexical else []
         parts += [f"+ {s.lexical_residual:g} TF-IDF cosine"] if s.lexical_residual else []
+        parts += ["+ text prior"] if s.prior else []
         parts += [f"+ {s.residual:g} zero-shot"] if s.residual else []
         parts += [f"{s.hard_negatives} hard negatives"] if s.hard_negatives else []
         return f"M6 retrieval ({', '.join(parts)})"

@@ -1,8 +1,9 @@
 """M6-Rec retrieval's network: tuned layers over frozen states, pooling, and the two projections.
 
 ``x = L2norm(W_u h_user + V_u t_user + c_u)``, ``y = L2norm(W_i h_item + V_i t_item + c_i)`` with h the pooled states
-and t TF-IDF rows (the lexical channel, where it is declared). An item is read in both directions, as the backbone was
-pre-trained, and not causally as M6-Rec's candidates are: an encoder has never seen half a text.
+and t TF-IDF rows (the lexical channel, where it is declared); a declared prior adds ``w . h_item + v . t_item`` to the
+score. An item is read in both directions, as the backbone was pre-trained, and not causally as M6-Rec's candidates are:
+an encoder has never seen half a text.
 
 Source: Cui et al., "M6-Rec", 2022 (projections, loss, late interaction). Imports torch: import it inside a method.
 """
@@ -28,7 +29,7 @@ from llm_models.m6.retrieval_settings import RetrievalSettings
 from llm_models.m6.retrieval_texts import FrozenTexts
 from llm_models.m6.tuning import Method, Tuning
 
-__all__ = ["Projection", "RetrievalNetwork"]
+__all__ = ["Prior", "Projection", "RetrievalNetwork"]
 
 _BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 _WORDS_START = 0.3
@@ -61,6 +62,23 @@ class Projection(nn.Module):
             assert rows is not None
             found = found + _product(rows, self.words)
         return functional.normalize(found, dim=1)
+
+
+class Prior(nn.Module):
+    """How much an item is asked for by everyone, so far as its text tells it; starts at 0."""
+
+    def __init__(self, width: int, words: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(width))
+        self.words = nn.Parameter(torch.zeros(words, 1)) if words else None
+
+    def forward(self, hidden: Tensor, rows: csr_array | None) -> Tensor:
+        """Shape (n,), of hidden vectors, shape (n, width), and TF-IDF rows, shape (n, words)."""
+        found = hidden @ self.weight
+        if self.words is not None:
+            assert rows is not None
+            found = found + _product(rows, self.words).squeeze(1)
+        return found
 
 
 def _product(rows: csr_array, weight: Tensor) -> Tensor:
@@ -123,6 +141,7 @@ class RetrievalNetwork(nn.Module):
         first = torch.randn(words, dim, generator=generator) * spread if words else None
         self.user = Projection(start.user, first, constant=settings.constants)
         self.item = Projection(start.item, first, constant=settings.constants)
+        self.prior = Prior(stack.width, words) if settings.prior else None
         self.query = nn.Parameter(torch.zeros(stack.width)) if settings.pooling == "attention" else None
         self.register_buffer("center", torch.from_numpy(center), persistent=False)
         self.to(stack.device)

@@ -51,7 +51,9 @@ class Side:
 
     Attributes
     ----------
-    projected, frozen : ndarray of float32, shapes (n, dim) and (n, width)
+    projected : ndarray of float32, shape (n, dim)
+        Of length 1; with a prior one number more, an item's prior, and 1 for users.
+    frozen : ndarray of float32, shape (n, width)
         Of length 1.
     words : csr_array of float32, shape (n, words), or None
         Of length 1, or empty.
@@ -121,7 +123,10 @@ class Server:
     def items(self, table: Table) -> Side:
         """The items of a table."""
         network = self._ready()
-        projected = network.item(torch.from_numpy(self._vectors(table)).to(self._device), table.words)
+        hidden = torch.from_numpy(self._vectors(table)).to(self._device)
+        projected = network.item(hidden, table.words)
+        if network.prior is not None:
+            projected = torch.cat([projected, network.prior(hidden, table.words).unsqueeze(1)], dim=1)
         return Side(projected.cpu().numpy(), table.frozen, table.words, table.items.has_text)
 
     @torch.inference_mode()
@@ -142,6 +147,8 @@ class Server:
             vectors = network.vectors(states, Ragged.from_lengths(recent.lengths, place)).cpu().numpy()
         words = None if table.words is None else blend(table.words, recent, recency(recent, settings.half_life))
         projected = network.user(torch.from_numpy(vectors).to(self._device), words)
+        if network.prior is not None:
+            projected = torch.cat([projected, torch.ones_like(projected[:, :1])], dim=1)
         frozen = unit(pool_recent(table.frozen, recent, **weighed))
         return Side(projected.cpu().numpy(), frozen, words, recent.lengths > 0)
 

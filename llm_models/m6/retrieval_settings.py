@@ -54,6 +54,9 @@ class RetrievalSettings(Settings):
         Length of a projected vector; where the projections start.
     constants : bool
         Whether each projection adds a trained constant: what is asked for by everyone has a direction then.
+    prior : bool
+        Whether a linear function of an item's vector (and words), the same for all users, is added to the score: how
+        much items of such a text are asked for.
     residual : float
         Weight of the frozen encoder's cosine beside the cosine of the projections.
     lexical : bool
@@ -105,6 +108,7 @@ class RetrievalSettings(Settings):
     dim: PositiveInt = 128
     start: Literal["principal", "random"] = "principal"
     constants: bool = True
+    prior: bool = False
     residual: NonNegativeFloat = 0.0
     lexical: bool = False
     lexical_template: str | None = None

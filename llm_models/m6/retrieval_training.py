@@ -132,8 +132,12 @@ class Trainer:
             None if rows is None else drop_words(rows, settings.word_dropout, rng) for rows in (user_words, item_words)
         )
         user_rows, item_rows = dropped
+        h_item = functional.dropout(h_item, settings.dropout)
         x = self.network.user(functional.dropout(h_user, settings.dropout), user_rows)
-        y = self.network.item(functional.dropout(h_item, settings.dropout), item_rows)
+        y = self.network.item(h_item, item_rows)
+        if self.network.prior is not None:
+            prior = self.network.prior(h_item, item_rows).expand(len(x), -1)
+            shared = prior if shared is None else shared + prior
         if settings.residual:
             frozen = torch.from_numpy(self._frozen_cosines(distinct, history, weight, column)).to(self.device)
             shared = settings.residual * frozen + (0 if shared is None else shared)

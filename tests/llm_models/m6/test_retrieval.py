@@ -34,7 +34,7 @@ class TestHead(RecommenderContract):
 
 class TestLexicalHead(RecommenderContract):
     model = Retrieval
-    settings = {**SMALL, "method": "head", "lexical": True, "lexical_residual": 0.5, "residual": 0.5}
+    settings = {**SMALL, "method": "head", "lexical": True, "lexical_residual": 0.5, "residual": 0.5, "prior": True}
 
 
 class TestTunedMean(RecommenderContract):
@@ -107,7 +107,9 @@ def test_before_the_first_step_it_is_the_zero_shot_model_in_the_training_items_d
 
 @pytest.mark.parametrize("method", ["head", "prompt", "adapter", "prompt-adapter", "full"])
 def test_only_the_declared_parameters_change(method):
-    asked = model(method=method, user="mean" if method == "head" else "ordered", pooling="attention", lexical=True)
+    asked = model(
+        method=method, user="mean" if method == "head" else "ordered", pooling="attention", lexical=True, prior=True
+    )
     seen: list[dict] = []
 
     def state(model):
@@ -124,7 +126,16 @@ def test_only_the_declared_parameters_change(method):
     inside |= {"m6.tunings.retrieval.adapters.5.up.weight"} if "adapter" in method else set()
     inside |= {"m6.stack.blocks.5.layer.output.dense.weight"} if method == "full" else set()
     inside |= {"m6.segments"} if method != "head" else set()
-    assert {"user.weight", "item.weight", "user.words", "item.words", "query", *inside} <= changed
+    assert {
+        "user.weight",
+        "item.weight",
+        "user.words",
+        "item.words",
+        "query",
+        "prior.weight",
+        "prior.words",
+        *inside,
+    } <= changed
     assert not any(name.startswith("m6.stack.blocks.4") for name in changed)
     assert report.parameters_trained == sum(weight.numel() for weight in declared.values())
     # The shared stack of all other models stays as it was.
@@ -183,7 +194,7 @@ def test_validation_sees_the_weights_of_the_moment_and_the_best_are_kept():
 
 
 @pytest.mark.parametrize(
-    "residuals", [{}, {"residual": 0.4}, {"residual": 0.4, "lexical": True, "lexical_residual": 1.0}]
+    "residuals", [{}, {"residual": 0.4, "prior": True}, {"residual": 0.4, "lexical": True, "lexical_residual": 1.0}]
 )
 def test_lists_are_the_best_scores_without_what_is_excluded(residuals):
     titles = {**FILMS, 17: None}

@@ -150,7 +150,8 @@ def trainer(**changes):
 
 
 def test_the_loss_is_the_in_batch_softmax_with_collisions_masked():
-    asked = trainer(residual=0.3, popularity_correction=0.5)
+    asked = trainer(residual=0.3, popularity_correction=0.5, prior=True)
+    torch.nn.init.normal_(asked.network.prior.weight)
     loss = asked.loss(np.arange(4), np.random.default_rng(0))
     frozen = asked.items.frozen
     users = unit(np.stack([frozen[0], frozen[2], frozen[3], frozen[3] + frozen[0]]))
@@ -158,7 +159,8 @@ def test_the_loss_is_the_in_batch_softmax_with_collisions_masked():
     net = asked.network
     with torch.no_grad():
         x, y = net.user(torch.from_numpy(users), None).numpy(), net.item(torch.from_numpy(frozen[target]), None).numpy()
-    logits = (x @ y.T + 0.3 * users @ frozen[target].T) / 0.5 - 0.5 * np.log(np.array([2, 1, 1, 2]) / 4)
+    prior = frozen[target] @ net.prior.weight.detach().numpy()
+    logits = (x @ y.T + prior + 0.3 * users @ frozen[target].T) / 0.5 - 0.5 * np.log(np.array([2, 1, 1, 2]) / 4)
     met = [{0, 1}, {2, 3}, {3, 0, 1}, {3, 0, 1}]
     expected = 0.0
     for row in range(4):
