@@ -239,8 +239,8 @@ class Suite(BaseModel):
         ``tuned``: a lock file (``bench tune``); its settings take the place of the suite's.
 
         ``changes`` maps dotted keys to values: ``sasrec.hidden_size`` (a model's setting), ``sasrec.budget.patience``,
-        ``sasrec.budget`` or ``sasrec.settings`` (all of it anew), ``protocol.test_users``, ``split_seed``,
-        ``validation_requests``, ``refit``, ``allow_leaky_index``.
+        ``sasrec.budget`` or ``sasrec.settings`` (all of it anew), ``protocol.test_users``, ``protocol`` (all of
+        it anew), ``split_seed``, ``validation_requests``, ``refit``, ``allow_leaky_index``.
 
         Raises
         ------
@@ -278,7 +278,7 @@ class Suite(BaseModel):
 
         if name not in model_names():
             raise nearest("model", name, {*model_names(), *(entry.name for entry in self.models)})
-        return {"name": name, "model": name}
+        return ModelEntry(name=name, model=name).model_dump()
 
 
 def _lock(entries: list[dict[str, Any]], path: Path) -> dict[str, dict[str, Any]]:
@@ -317,6 +317,8 @@ def _change(raw: dict[str, Any], key: str, value: Any) -> None:
             entry["settings"] = {**entry["settings"], rest: value}
     elif head == "protocol" and rest:
         _put(raw, "protocol", rest, value, raw["protocol"])
+    elif key == "protocol" and isinstance(value, dict):
+        raw["protocol"] = value
     elif not rest and head in _PLAIN:
         raw[head] = value
     else:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
+from transformers import AutoConfig, BertConfig, BertModel, PretrainedConfig
 
 from bench.errors import ModelError
 from llm_models.backbones.locate import BackboneFiles
@@ -28,6 +28,15 @@ __all__ = ["COMPACT", "Compact", "CompactStack", "Factorised", "load_compact", "
 
 COMPACT = "compact-bert"
 """``model_type`` of stacks that are no plain BERT."""
+
+
+class CompactConfig(PretrainedConfig):
+    """Tells Hugging Face's classes of the type: a tokenizer looks at the configuration beside it."""
+
+    model_type = COMPACT
+
+
+AutoConfig.register(COMPACT, CompactConfig, exist_ok=True)
 
 _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt",

@@ -361,6 +361,8 @@ def _model_type(files: BackboneFiles) -> str | None:
 
 def load_tokenizer(files: BackboneFiles) -> Any:
     """The tokenizer of a backbone; one without a padding token pads with its end token."""
+    if _model_type(files) == "compact-bert":
+        import llm_models.backbones.compact  # noqa: F401 (makes the type known)
     tokenizer = AutoTokenizer.from_pretrained(files.folder, local_files_only=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -38,6 +38,7 @@ __all__ = [
     "every_exit",
     "exit_loss",
     "exit_weights",
+    "leave",
 ]
 
 Weighting = Literal["quoted", "normalised"]
@@ -180,6 +181,15 @@ def answer(network: M6Network, batch: Batch, leaving: Leaving) -> Exits:
             rows, left, at, answers = rows[stay], left[stay], at[stay], answers[:, stay]
             hidden, positions, visible = hidden[stay], positions[stay], visible[stay]
     return Exits(logits[targets], taken[targets])
+
+
+def leave(answers: Tensor, leaving: Leaving) -> Exits:
+    """What :func:`answer` would give, of the logits that :func:`every_exit` gave, shape (exits, targets, classes)."""
+    exits = len(answers) if leaving.last is None else min(leaving.last, len(answers))
+    gone = torch.stack([leaving.leaves(answers[:number]) for number in range(1, exits + 1)])
+    gone[-1] = True
+    first = gone.int().argmax(dim=0)
+    return Exits(answers[first, torch.arange(answers.shape[1], device=answers.device)], first + 1)
 
 
 def _before_exits(network: M6Network, batch: Batch) -> tuple[Layout, Tensor]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from torch import Tensor
 
 from bench.errors import UsageError
 from bench.metrics import PairMetric, Rated, parse
@@ -102,9 +103,12 @@ def measured(
     """
     answers: dict[str, list[Rated]] = {}
     sizes: dict[str, Size] = {}
+    known: dict[int, dict[bytes, Tensor]] = {}
     for name, variant in variants.items():
         told(name)
+        variant.scorer.known = known.setdefault(id(variant.network), {})
         found = [measure(variant, one, k=1) for one in sets]
+        variant.scorer.known = None
         answers[name] = [rated for rated in found if isinstance(rated, Rated)]
         sizes[name] = _size(variant)
     told("latency")
@@ -136,10 +140,12 @@ def _size(variant: Variant) -> Size:
 
 
 def _some(sets: Sequence[RequestSet], count: int) -> Requests:
-    """Requests drawn from the largest set."""
+    """Requests of the largest set: all those of users drawn, until there are enough."""
     largest = max(sets, key=len)
-    rows = np.random.default_rng(0).permutation(len(largest))[:count]
-    return largest.requests.take(np.sort(rows))
+    user = largest.requests.user
+    drawn = np.random.default_rng(0).permutation(np.unique(user))
+    place = np.argsort(drawn)[np.searchsorted(np.sort(drawn), user)]
+    return largest.requests.take(np.argsort(place, kind="stable")[:count])
 
 
 def _quality(

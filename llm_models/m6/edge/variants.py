@@ -6,6 +6,7 @@ Imports torch: import this module inside a method.
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,8 +23,8 @@ from llm_models.m6.behaviour import Segments
 from llm_models.m6.click import M6Click
 from llm_models.m6.click_rows import Examples, Grouped
 from llm_models.m6.click_scoring import Asked, ClickScorer
-from llm_models.m6.edge.early_exit import Leaving, Weighting, answer, exit_loss
-from llm_models.m6.network import M6Network
+from llm_models.m6.edge.early_exit import Exits, Leaving, Weighting, answer, every_exit, exit_loss, leave
+from llm_models.m6.network import Batch, M6Network
 from llm_models.m6.packing import buckets
 
 __all__ = ["EdgeScorer", "Lessons", "Variant", "tune"]
@@ -38,6 +39,9 @@ class EdgeScorer(ClickScorer):
         When candidates leave; ``None``: after the last layer.
     exits : list of Tensor of int64
         At which exit each candidate of the batches so far left; with ``leaving`` alone.
+    known : dict or None
+        Where the logits of all exits of a batch are looked up, and kept, instead of leaving early: variants that differ
+        in ``leaving`` alone are then measured in one pass. ``None``: rows leave.
     """
 
     def __init__(self, fitted: ClickScorer, network: M6Network, leaving: Leaving | None = None) -> None:
@@ -46,6 +50,7 @@ class EdgeScorer(ClickScorer):
         self.tokenizer, self.begin, self.end = fitted.tokenizer, fitted.begin, fitted.end
         self.network, self.leaving = network, leaving
         self.exits: list[Tensor] = []
+        self.known: dict[bytes, Tensor] | None = None
 
     def read(self, segments: Segments) -> Asked:
         """See :meth:`ClickScorer.read`."""
@@ -56,9 +61,19 @@ class EdgeScorer(ClickScorer):
         if self.leaving is None:
             return super().logits(asked, parts)
         [(task, rows)] = parts
-        found = answer(self.network, asked.packer.pack(rows.user, rows.target, [(task, len(rows))]), self.leaving)
+        batch = asked.packer.pack(rows.user, rows.target, [(task, len(rows))])
+        found = answer(self.network, batch, self.leaving) if self.known is None else self._recalled(batch)
         self.exits.append(found.exit)
         return [found.logits]
+
+    def _recalled(self, batch: Batch) -> Exits:
+        assert self.known is not None
+        assert self.leaving is not None
+        parts = (batch.tokens, batch.special, batch.layout.segment)
+        key = hashlib.sha256(b"".join(part.cpu().numpy().tobytes() for part in parts)).digest()
+        if key not in self.known:
+            self.known[key] = every_exit(self.network, batch)
+        return leave(self.known[key], self.leaving)
 
     @property
     def layers_run(self) -> float:

@@ -34,6 +34,9 @@ def test_narrowing(quick: Suite) -> None:
     assert narrow.dataset == "amazon-beauty"
     with pytest.raises(UsageError, match="did you mean 'popularity'"):
         quick.narrowed(models=["popularty"])
+    assert "means" not in {entry.name for entry in quick.models}
+    added = quick.narrowed(models=["means"], changes={"means.of": "users", "means.budget.max_steps": 2}).models[0]
+    assert (added.settings, added.budget.max_steps) == ({"of": "users"}, 2)
 
 
 def test_a_suite_may_change_with_the_data_set(tmp_path: Path) -> None:

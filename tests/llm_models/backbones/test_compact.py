@@ -53,7 +53,7 @@ def test_the_seed_decides_and_nothing_else_is_disturbed():
 
 @pytest.mark.parametrize(("shared", "word_width"), SHAPES)
 @torch.inference_mode()
-def test_a_saved_stack_is_a_backbone(tmp_path, minilm, shared, word_width):
+def test_a_saved_stack_is_a_backbone(tmp_path, minilm, capfd, shared, word_width):
     stack = Compact(**SIZES, shared=shared, word_width=word_width).make()
     save_compact(stack, tmp_path / "small", minilm)
     files = locate(str(tmp_path / "small"))
@@ -66,6 +66,7 @@ def test_a_saved_stack_is_a_backbone(tmp_path, minilm, shared, word_width):
     assert load_stack(files, dtype="bfloat16").dtype == torch.bfloat16
     config = json.loads((files.folder / "config.json").read_text())
     assert (config["hidden_size"], config["num_hidden_layers"]) == (8, 3)
+    assert "compact-bert" not in capfd.readouterr().err  # nobody wonders what type that is
 
 
 @torch.inference_mode()

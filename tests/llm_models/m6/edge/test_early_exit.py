@@ -14,6 +14,7 @@ from llm_models.m6.edge.early_exit import (  # noqa: E402
     every_exit,
     exit_loss,
     exit_weights,
+    leave,
 )
 from llm_models.m6.network import M6Network, last_of  # noqa: E402
 
@@ -68,6 +69,9 @@ def test_each_candidate_leaves_with_what_its_exit_said(tiny, shared_batch, kind,
         assert found.exit.tolist() == (first + 1).tolist()
         expected = exits[first, torch.arange(8)]
         torch.testing.assert_close(found.logits, expected, atol=1e-5, rtol=1e-5)
+        at_once = leave(exits, leaving)
+        assert torch.equal(at_once.exit, found.exit)
+        torch.testing.assert_close(at_once.logits, found.logits, atol=1e-5, rtol=1e-5)
 
 
 def test_layers_after_an_exit_compute_the_rows_that_are_left(tiny, batch, monkeypatch):

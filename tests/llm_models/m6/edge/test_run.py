@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 import transformers as hf  # noqa: E402
 from sklearn.metrics import log_loss, roc_auc_score  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 
 from bench.errors import UsageError  # noqa: E402
 from bench.runs.plan import make_plan  # noqa: E402
@@ -19,6 +20,7 @@ from bench.runs.store import Store, read_json  # noqa: E402
 from bench.runs.suite import load_suite  # noqa: E402
 from llm_models.backbones.locate import locate  # noqa: E402
 from llm_models.m6.click import M6Click  # noqa: E402
+from llm_models.m6.edge.__main__ import app  # noqa: E402
 from llm_models.m6.edge.early_exit import AtDepth  # noqa: E402
 from llm_models.m6.edge.run import Wanted, run  # noqa: E402
 from llm_models.m6.edge.steps import STEPS, EdgeSettings, Workshop  # noqa: E402
@@ -168,3 +170,21 @@ def test_what_cannot_be_is_refused(suite, tmp_path, shop):
         run(suite("full").narrowed(seeds=[0, 1]), SMALL, WANTED, **places)
     with pytest.raises(UsageError, match="name some with --steps"):
         write_table([], tmp_path, title="", notes=[])
+
+
+def test_the_command(suite, tmp_path):
+    chosen = tmp_path / "full.yaml"
+    suite("full")
+    places = ["--store", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    less = ["--steps", "int8", "--part", "valid", "--requests", "20", "--timed", "4", "--rounds", "1"]
+    done = CliRunner().invoke(app, ["--suite", str(chosen), *places, *less], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("# Edge steps on ")
+    assert "Requests (valid): warm-warm 20" in done.stdout
+    assert done.stdout.count("\n| ") == 4  # head and three rows
+    for wrong, message in (
+        (["--steps", "quantise"], "--steps takes longer, exit, distil, prune, int8, all, not 'quantise'"),
+        (["--entropies", "low"], "--entropies takes numbers separated by commas, not 'low'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            CliRunner().invoke(app, ["--suite", str(chosen), *wrong], catch_exceptions=False)
