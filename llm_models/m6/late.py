@@ -101,6 +101,8 @@ class FullPass(Scorer):
 class Serving(Scorer):
     """The user read once, candidates behind; with late interaction from cached segments.
 
+    What is kept holds for the weights as they are now: after training on, make another.
+
     Parameters
     ----------
     network, task, packer, tokens
@@ -125,6 +127,7 @@ class Serving(Scorer):
         self.max_bytes = max_bytes
         with torch.inference_mode():
             self.lower = LowerStates(network, task, packer, cache, tokens=tokens) if network.late else None
+            self._prompts = self.lower.prompts() if self.lower is not None else None
         self.adapters = network.adapters(((task, 1),))
         self.forget()
 
@@ -141,7 +144,8 @@ class Serving(Scorer):
     @torch.inference_mode()
     def read(self, users: Ragged) -> list[Any]:
         """See :meth:`Scorer.read`: keys and values of the late layers."""
-        return list(read_users_once(self.network, self.task, self.packer, self.lower, users, tokens=self.tokens))
+        network, packer = self.network, self.packer
+        return list(read_users_once(network, self.task, packer, self.lower, self._prompts, users, tokens=self.tokens))
 
     @torch.inference_mode()
     def prepare(self, candidates: NDArray[np.integer]) -> None:

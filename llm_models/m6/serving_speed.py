@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--candidate-tokens", type=int, nargs=2, default=lengths.candidate, help="shortest and longest candidate")
     add("--threads", type=int, default=1, help="threads of the computation")
     add("--rounds", type=int, default=5, help="rounds of measurements")
-    add("--seconds", type=float, default=0.5, help="of each measurement, at least")
+    add("--seconds", type=float, default=0.5, help="of computing in each measurement")
     add("--auc", type=Path, metavar="STORE", help="store in which the suite m6-late was run: adds AUC to the table")
     add("--dataset", default="ml-100k", help="of the AUC")
     add("--set", dest="on", help="request set of the AUC (default: the test set with most requests)")
@@ -171,27 +171,28 @@ def _network(stack: Stack, asked: argparse.Namespace, late: int, reading: Readin
 
 
 def _notes(asked: argparse.Namespace, work: Workload, machine: dict[str, object], command: str) -> list[str]:
+    small = f"{asked.small} layers" if asked.small.isdecimal() else asked.small
+    threads = f"{asked.threads} thread{'s' * (asked.threads > 1)}"
     notes = [
-        "naive: every pair of user and candidate through all layers. late-0: the full model, the user's keys and values "
-        "of all layers cached, which loses nothing. distilled: "
-        + (f"{asked.small} layers" if asked.small.isdecimal() else asked.small)
-        + ", likewise cached. late-L': late interaction with cached segments. end-L': of a candidate [EOS] alone reads "
-        "the user in the late layers, which M6-Rec does not do.",
+        "naive: every pair of user and candidate through all layers. late-0: the full model, the user's keys and "
+        f"values of all layers cached, which loses nothing. distilled: {small}, likewise cached. late-L': late "
+        "interaction with cached segments. end-L': of a candidate [EOS] alone reads the user in the late layers, which "
+        "M6-Rec does not do. With one late layer the two are the same.",
         "In all but naive the last layer is computed for [EOS] alone, which changes no score.",
-        f"Each request: {asked.candidates} candidates of {work.candidate_tokens:.1f} tokens on average for a user of "
-        f"{work.user_tokens:.1f} tokens ({asked.clicks} clicks) and {asked.prompts} soft prompts, one request at a time.",
+        f"A request: {asked.candidates} candidates of {work.candidate_tokens:.1f} tokens on average, for a user of "
+        f"{work.user_tokens:.1f} tokens ({asked.clicks} clicks) and {asked.prompts} soft prompts.",
         "Candidates/s: the user's keys and values are there. New user: they are computed in the request, from cached "
-        "segments where there are any. New click: its segment computed, the user read anew. Cold candidate: nothing of "
-        "it is kept.",
-        f"Seconds are of computing ({asked.threads} thread{'s' * (asked.threads > 1)}, {asked.dtype}), so that other work "
-        f"on the machine does not count; medians of {asked.rounds} rounds in which contenders take turns, ratios round "
-        "by round: median [least, most].",
+        "segments where there are any. New click: its segment computed, the user read anew. Cold candidate: nothing "
+        "of it is kept.",
+        f"Seconds are of computing ({threads}, {asked.dtype}), so that other work on the machine does not count. "
+        f"Medians of {asked.rounds} rounds in which contenders take turns; ratios round by round: median [least, "
+        "most].",
         "Memory: states of a mean segment after L'; a candidate made ready from them; keys and values of a user.",
     ]
     if asked.auc is not None:
         notes.append(
-            f"AUC: test requests of {asked.dataset}, from the suite m6-late; AUC lost: against late-0, 95% intervals, "
-            "users resampled."
+            f"AUC: test requests of {asked.dataset}, from the suite m6-late; difference: against late-0. 95% "
+            "intervals, users resampled."
         )
     return [*notes, f"Machine: {machine['processor']}, code {machine['code']}.", f"Command: `{command}`."]
 

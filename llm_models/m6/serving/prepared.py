@@ -82,6 +82,8 @@ class EndsAlone:
         self.room = -(-lengths // _ROOM) * _ROOM
         # Where a candidate stands in its rectangle, and its [EOS] among all.
         self._row, self._end = np.full(len(lengths), -1), np.full(len(lengths), -1)
+        late = network.stack.depth - network.late
+        self._token_bytes = 2 * late * _key_width(network) * network.stack.dtype.itemsize
         self._hidden, self._queries = Growing(), Growing()
         self._rectangles: dict[int, list[tuple[Growing, Growing]]] = {}
 
@@ -93,8 +95,7 @@ class EndsAlone:
 
     def cost(self, numbers: NDArray[np.integer]) -> NDArray[np.int64]:
         """Bytes of each candidate, without those of its [EOS]."""
-        late = self.network.stack.depth - self.network.late
-        return self.room[numbers] * (2 * late * _key_width(self.network) * self.network.stack.dtype.itemsize)
+        return self.room[numbers] * self._token_bytes
 
     def missing(self, numbers: NDArray[np.integer]) -> NDArray[np.integer]:
         """Which distinct candidates are not here yet."""
@@ -170,6 +171,7 @@ class AllTokens:
         self.network, self.lower = network, lower
         self.lengths = lower.packer.tokens.lengths + 2
         self._start = np.full(len(self.lengths), -1)
+        self._token_bytes = 2 * (network.stack.width + _key_width(network)) * network.stack.dtype.itemsize
         self._parts = (Growing(), Growing(), Growing(), Growing())
 
     @property
@@ -179,8 +181,7 @@ class AllTokens:
 
     def cost(self, numbers: NDArray[np.integer]) -> NDArray[np.int64]:
         """Bytes of each candidate."""
-        width = 2 * self.network.stack.width + 2 * _key_width(self.network)
-        return self.lengths[numbers] * (width * self.network.stack.dtype.itemsize)
+        return self.lengths[numbers] * self._token_bytes
 
     def missing(self, numbers: NDArray[np.integer]) -> NDArray[np.integer]:
         """Which distinct candidates are not here yet."""

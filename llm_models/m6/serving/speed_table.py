@@ -162,5 +162,5 @@ def _row(row: Mapping[str, Any]) -> dict[str, str]:
         "Ready candidate, KiB": kib("ready_bytes"),
         "User, KiB": kib("user_bytes"),
         "AUC": quality("auc", ""),
-        "AUC lost": quality("difference", "+"),
+        "Difference": quality("difference", "+"),
     }

@@ -138,7 +138,7 @@ def measure(
     ----------
     rounds : int
     seconds : float
-        Of each measurement, at least; an action is done once at least.
+        Of computing (of all threads together), in each measurement; an action is done once at least.
     told : callable or None
         Called after each round with its number, from 1.
     """
@@ -153,7 +153,7 @@ def measure(
                 for quantity, action in contender.actions.items():
                     units = 0
                     wall, cpu = time.perf_counter(), time.process_time()
-                    while not units or time.perf_counter() - wall < seconds:
+                    while not units or time.process_time() - cpu < seconds:
                         units += action()
                     spent = time.perf_counter() - wall, time.process_time() - cpu
                     taken.append(Taken(contender.name, quantity, number, *(part / units for part in spent)))

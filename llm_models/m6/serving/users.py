@@ -43,7 +43,14 @@ class User(NamedTuple):
 
 
 def read_users_once(
-    network: M6Network, task: str, packer: Packer, lower: LowerStates | None, users: Ragged, *, tokens: int
+    network: M6Network,
+    task: str,
+    packer: Packer,
+    lower: LowerStates | None,
+    prompts: Tensor | None,
+    users: Ragged,
+    *,
+    tokens: int,
 ) -> list[User]:
     """Compute the user's side of every row.
 
@@ -53,7 +60,9 @@ def read_users_once(
     Parameters
     ----------
     lower : LowerStates or None
-        For networks with late interaction, of which everything below L' is taken from there.
+    prompts : Tensor or None, shape (prompts, width)
+        For networks with late interaction: where states of segments after L' are looked up, and those of the task's
+        soft prompts.
     users : Ragged
         Numbers of texts.
     tokens : int
@@ -62,7 +71,6 @@ def read_users_once(
     stack = network.stack
     if network.late == stack.depth:
         return [User((), 0)] * len(users)
-    prompts = lower.prompts() if lower is not None else None
     before = network.tuning(task).prompt_count
     none = Ragged.empty(len(users))
     found: list[User | None] = [None] * len(users)
