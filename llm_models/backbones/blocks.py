@@ -114,9 +114,20 @@ class Block(nn.Module):
             rows = len(hidden)
             keys = torch.cat([past.keys.expand(rows, -1, -1, -1), keys], dim=2)
             values = torch.cat([past.values.expand(rows, -1, -1, -1), values], dim=2)
-        grouped = keys.shape[1] != self.heads
-        read = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, enable_gqa=grouped)
+        read = _attend(queries, keys, values, bias)
         return self.combine(hidden, read.transpose(1, 2).flatten(2), extra), own
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    """Scaled dot-product attention; keys and values may have fewer heads than queries."""
+    groups = queries.shape[1] // keys.shape[1]
+    learning = torch.is_grad_enabled() and (queries.requires_grad or keys.requires_grad)
+    if not (learning and queries.dtype == torch.bfloat16 and queries.device.type == "cpu"):
+        return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, enable_gqa=groups > 1)
+    # torch's own goes back through bfloat16 on CPUs two to five times as slowly as this.
+    keys, values = (part.repeat_interleave(groups, dim=1) if groups > 1 else part for part in (keys, values))
+    logits = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+    return (logits if bias is None else logits + bias).softmax(dim=-1) @ values
 
 
 def _taken(states: Tensor, at: Tensor) -> Tensor:

@@ -132,6 +132,20 @@ def test_states_wanted_at_some_places_are_those_of_the_whole(model):
         torch.testing.assert_close(some, whole.take_along_dim(at.unsqueeze(-1), dim=1), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_gradients_in_bfloat16_are_those_in_float32_to_its_precision(model, masked):
+    tokens = _tokens(2, 11)
+    found = []
+    for kind in (torch.float32, torch.bfloat16):
+        stack = stack_of(model.to(kind))
+        start = stack.begin(stack.words(tokens), torch.arange(11)[None]).detach().float().requires_grad_()
+        visible = _causal(tokens) if masked else None
+        run = stack.run(start.to(kind), visible, torch.arange(11)[None])
+        run.hidden.float().pow(2)[:, -1, :5].sum().backward()
+        found.append(start.grad.flatten())
+    assert torch.nn.functional.cosine_similarity(*found, dim=0) > 0.98
+
+
 @torch.inference_mode()
 def test_a_target_read_after_the_cached_source_is_the_target_read_in_one_pass(model):
     stack, tokens = stack_of(model), _tokens(4, 12)
