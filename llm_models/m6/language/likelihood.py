@@ -23,7 +23,7 @@ from bench.models import (
     Validate,
 )
 from llm_models.m6.language.phrases import phrases
-from llm_models.m6.language.recommender import LanguageRecommender, language_model
+from llm_models.m6.language.recommender import LanguageRecommender, language_model, tuning_name
 from llm_models.m6.language.settings import LikelihoodSettings
 from llm_models.m6.model import _trained_on
 from llm_models.m6.wording import WritingPrompt
@@ -62,7 +62,7 @@ class M6Likelihood(LanguageRecommender):
         assert isinstance(settings, LikelihoodSettings)
         few = [] if settings.samples is None or settings.tuned == "zero-shot" else [f"{settings.samples} samples"]
         over = ["against nobody"] if settings.against_nobody else []
-        return f"M6-style likelihood ({', '.join([settings.tuning_name, *few, *over])})"
+        return f"M6-style likelihood ({', '.join([tuning_name(settings), *few, *over])})"
 
     def fit(
         self, training: Training, *, validate: Validate, budget: Budget, seed: int, progress: Progress

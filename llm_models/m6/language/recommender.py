@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from bench.errors import ModelError
+from bench.errors import MissingInputError, ModelError
 from bench.models import Recommender, Settings
 from llm_models.backbones.locate import BackboneFiles, locate
 from llm_models.m6.behaviour import Writer, load_behaviour
@@ -18,7 +18,9 @@ from llm_models.m6.wording import writing_digest
 if TYPE_CHECKING:
     from llm_models.m6.language.model import LanguageModel
 
-__all__ = ["BEHAVIOUR", "LanguageRecommender", "backbone_files", "language_model"]
+__all__ = ["BEHAVIOUR", "LanguageRecommender", "backbone_files", "language_model", "tuning_name"]
+
+_WITHOUT_HEAD = {"bert", "roberta", "xlm-roberta", "modernbert"}
 
 BEHAVIOUR = "plain"
 """How users and items are written: as they are, without figures."""
@@ -47,6 +49,25 @@ def language_model(settings: LanguageSettings, tasks: Sequence[str], *, seed: in
         max_target=settings.max_target,
         seed=seed,
     )
+
+
+def tuning_name(settings: LanguageSettings) -> str:
+    """Backbone and what is trained, as a table prints them: says where a language-model head had to be."""
+    parts = {"head": [], "full": ["all weights"]}.get(settings.tuned, [settings.tuned])
+    if settings.tuned != "zero-shot":
+        parts = [part.replace("-", "+") for part in parts]
+        if settings.tuned == "head" or _lacks_head(settings):
+            parts = [*parts, "trained LM head"]
+    return ", ".join([settings.backbone_name, *parts])
+
+
+def _lacks_head(settings: LanguageSettings) -> bool:
+    """Whether the backbone is an encoder; of one that is not to be had nothing is said."""
+    try:
+        config = backbone_files(settings).folder / "config.json"
+    except MissingInputError:
+        return False
+    return json.loads(config.read_text(encoding="utf-8")).get("model_type") in _WITHOUT_HEAD
 
 
 class LanguageRecommender(Recommender):

@@ -62,16 +62,6 @@ class LanguageSettings(Settings):
         """The backbone as a table prints it."""
         return "MiniLM" if self.backbone == PACKAGED_MINILM else PurePath(self.backbone).name
 
-    @property
-    def tuning_name(self) -> str:
-        """What is trained, as a table prints it; says whether a head had to be."""
-        # The packaged MiniLM is known to have none; of others only loading tells, and FitReport notes it.
-        parts = {"head": [], "full": ["all weights"], "zero-shot": ["zero-shot"]}.get(self.tuned)
-        parts = [f"{self.tuned.replace('-', '+')}"] if parts is None else parts
-        if self.tuned == "head" or self.backbone == PACKAGED_MINILM:
-            parts = [*parts, "trained LM head"]
-        return ", ".join([self.backbone_name, *parts])
-
 
 class WriterSettings(LanguageSettings):
     """Settings of :class:`llm_models.m6.language.writer.M6Writer`.

@@ -45,7 +45,7 @@ def prompt_rows(packer: Rows, prompts: Prompts) -> list[Row]:
 def fit_texts(
     stack: Stack,
     tokenizer: Any,
-    prompts: Prompts,
+    texts: Prompts,
     *,
     budget: Budget,
     tuned: Tuned = "prompt-adapter",
@@ -60,7 +60,7 @@ def fit_texts(
 
     Parameters
     ----------
-    prompts : mapping of str to sequence of WritingPrompt
+    texts : mapping of str to sequence of WritingPrompt
         Task -> its texts; those without a target teach nothing and are left out.
     held_out : mapping, optional
         Texts of the same tasks: training keeps the weights under which theirs are likeliest. Without, the last ones.
@@ -73,13 +73,13 @@ def fit_texts(
     UsageError
         When a task has no text with a target.
     """
-    model = LanguageModel(stack, tokenizer, list(prompts), tuned=tuned, seed=seed, **options)
+    model = LanguageModel(stack, tokenizer, list(texts), tuned=tuned, seed=seed, **options)
     kept = prompt_rows(model.rows, held_out or {})
     validate = (lambda: float(model.mean_likelihoods(kept).mean())) if kept else (lambda: 0.0)
     budget = budget if kept else budget.model_copy(update={"patience": 0})
     selection = train_texts(
         model,
-        prompts,
+        texts,
         learning_rate=learning_rate,
         batch_tokens=batch_tokens,
         budget=budget,

@@ -16,7 +16,7 @@ from bench.tasks.requests import TEXT_TASKS
 from llm_models.m6.language.asked import prompts_of, training_prompts
 from llm_models.m6.language.casing import Casing, forgets_case
 from llm_models.m6.language.mentions import Mentions
-from llm_models.m6.language.recommender import LanguageRecommender, language_model
+from llm_models.m6.language.recommender import LanguageRecommender, language_model, tuning_name
 from llm_models.m6.language.settings import WriterSettings
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class M6Writer(LanguageRecommender):
         """For example ``"M6-style writer (MiniLM, prompt+adapter, trained LM head)"``."""
         assert isinstance(settings, WriterSettings)
         how = [] if settings.decode == "beams" and settings.beams == 1 else [settings.decode]
-        return f"M6-style writer ({', '.join([settings.tuning_name, *how])})"
+        return f"M6-style writer ({', '.join([tuning_name(settings), *how])})"
 
     @classmethod
     def capable(cls, settings: Settings) -> Capabilities:

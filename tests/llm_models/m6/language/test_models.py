@@ -42,9 +42,11 @@ def zero_shot(backbones):
 def test_what_used_a_trained_head_is_never_called_zero_shot(backbones):
     for model, schema in ((M6Writer, WriterSettings), (M6Likelihood, LikelihoodSettings)):
         for tuned in ("head", "prompt", "adapter", "prompt-adapter", "full"):
-            label = model.label(schema(tuned=tuned))
-            assert "trained LM head" in label
-            assert "zero-shot" not in label
+            for backbone in ("packaged-minilm", str(backbones["bert"])):
+                label = model.label(schema(tuned=tuned, backbone=backbone))
+                assert "trained LM head" in label
+                assert "zero-shot" not in label
+        assert "trained LM head" not in model.label(schema(tuned="prompt", backbone=str(backbones["llama"])))
     with pytest.raises(UsageError, match="no zero-shot likelihood"):
         fitted(M6Likelihood(LikelihoodSettings(backbone=str(backbones["bert"]), tuned="zero-shot")))
 
