@@ -75,7 +75,7 @@ class Examples:
                 "M6-style click models learn from clicks and non-clicks or from stars, and this protocol has neither: "
                 "choose one with clicks (temporal, clicks: {at_least: 4} or {negatives: 4})"
             )
-        kept = _chosen(len(user), time, settings, seed)
+        kept = _chosen(user, history, time, settings, seed)
         clicks = pairs is not None and pairs.kind == "click"
         tasks = {}
         for task in settings.tasks:
@@ -99,14 +99,20 @@ def _prefixes(events: Ragged) -> Ragged:
     return Ragged.from_lengths(before, events.values[np.repeat(start, before) + within])
 
 
-def _chosen(count: int, time: NDArray[np.int64] | None, settings: ClickSettings, seed: int) -> NDArray[np.int64]:
+def _chosen(
+    user: NDArray[np.int32], history: Ragged, time: NDArray[np.int64] | None, settings: ClickSettings, seed: int
+) -> NDArray[np.int64]:
     """Positions of the examples that are used, increasing."""
-    most = settings.max_rows
+    count, most = len(user), settings.max_rows
     if most is None or most >= count:
         return np.arange(count)
-    if settings.choose == "random" or time is None:
-        return np.sort(np.random.default_rng((seed, 3)).choice(count, most, replace=False))
-    return np.sort(np.argsort(time, kind="stable")[count - most :])
+    if settings.choose == "latest" and time is not None:
+        return np.sort(np.argsort(time, kind="stable")[count - most :])
+    # Neighbours with one history are drawn together, for they share a row: a click and its declared negatives, say.
+    new = np.append(True, (user[1:] != user[:-1]) | (np.diff(history.lengths) != 0))
+    group = np.cumsum(new) - 1
+    rank = np.random.default_rng((seed, 3)).permutation(group[-1] + 1)
+    return np.sort(np.argsort(rank[group], kind="stable")[:most])
 
 
 def _stars_of_clicks(training: Training) -> NDArray[np.float32]:

@@ -95,7 +95,8 @@ class ClickSettings(Settings):
     max_rows : int or None
         Training pairs that are used; ``None``: all.
     choose : str
-        Which, where there are more: the ``"latest"``, or a ``"random"`` draw that follows the seed.
+        Which, where there are more: the ``"latest"``, or a ``"random"`` draw that follows the seed (of sittings: pairs
+        of one user with one history stay together). Where no times are known the draw stands for the latest, too.
     cache_mib : int
         Bound of the memory in which lower states of segments are kept, where they depend on nothing trained. Where
         those of all training texts do not fit, they are computed in every pass.

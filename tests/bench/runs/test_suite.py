@@ -54,6 +54,8 @@ def test_a_suite_may_change_with_the_data_set(tmp_path: Path) -> None:
     assert bpr.settings == {"embedding_size": 4}
     assert (bpr.budget.max_epochs, bpr.budget.patience) == (3, 5)
     assert beauty.validation_requests == 7
+    cold = suite.narrowed(changes={"protocol": {"name": "cold-start", "negatives": 2}})
+    assert (cold.protocol.name, cold.protocol.negatives) == ("cold-start", 2)
     assert suite.narrowed(dataset="amazon-sports").models == suite.models
     assert "per_dataset" not in beauty.model_dump()
     assert beauty.narrowed(dataset="amazon-beauty") == beauty
