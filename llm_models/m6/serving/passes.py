@@ -42,15 +42,15 @@ class Kept(NamedTuple):
 
     Attributes
     ----------
-    count : int
-        Candidates.
+    candidates : int
+        How many.
     layer : callable
         Number of a late layer, from 0, to keys and values, each of shape (candidates, key heads, room, size), for the
         caller to change: first of [EOS], then of the other tokens in order, then anything. Of [EOS] those of the first
         late layer alone mean anything.
     """
 
-    count: int
+    candidates: int
     layer: Callable[[int], KeysValues]
 
 
@@ -126,7 +126,7 @@ def run_ends(stack: Stack, adapters: Adapters | None, known: Ends, chunk: Chunk)
             queries, fresh = block.project(hidden, chunk.rotation(block, ends=True))
         own, start = [], 0
         for part in known.kept:
-            of = slice(start, start := start + part.count)
+            of = slice(start, start := start + part.candidates)
             kept = part.layer(number - chunk.first)
             if fresh is not None:
                 for held, new in zip(kept, fresh, strict=True):

@@ -148,8 +148,8 @@ def measure(
             for action in contender.actions.values():
                 action()
         for number in range(rounds):
-            order = np.roll(np.arange(len(contenders)), -number)
-            for contender in (contenders[place] for place in order):
+            turn = number % len(contenders)
+            for contender in (*contenders[turn:], *contenders[:turn]):
                 for quantity, action in contender.actions.items():
                     units = 0
                     wall, cpu = time.perf_counter(), time.process_time()
