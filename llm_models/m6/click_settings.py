@@ -81,9 +81,11 @@ class ClickSettings(Settings):
     steps : int
         Optimiser steps where the budget limits neither steps nor epochs.
     learning_rate : float
-        Of soft prompts, options, special tokens, segment embeddings and classifiers (AdamW).
-    adapter_rate, backbone_rate : float
-        Learning rates of the adapters and, with method ``"full"``, of the backbone.
+        Of soft prompts, options and special tokens (AdamW). High, as is usual for prompts: what is fed to an encoder is
+        normalised at once, and logits of options are divided by the root of the width.
+    head_rate, adapter_rate, backbone_rate : float
+        Learning rates of linear classifiers, of adapters and segment embeddings, and, with method ``"full"``, of the
+        backbone.
     schedule : str
         After the warm-up: ``"cosine"`` (down to 0 at the last step) or ``"constant"``.
     warm_up : float
@@ -124,8 +126,9 @@ class ClickSettings(Settings):
     batch_tokens: PositiveInt = 2048
     accumulate: PositiveInt = 2
     steps: PositiveInt = 1500
-    learning_rate: PositiveFloat = 3e-3
-    adapter_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 0.03
+    head_rate: PositiveFloat = 3e-3
+    adapter_rate: PositiveFloat = 2e-3
     backbone_rate: PositiveFloat = 3e-5
     schedule: Literal["cosine", "constant"] = "cosine"
     warm_up: float = Field(0.05, ge=0.0, lt=1.0)

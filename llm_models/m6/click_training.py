@@ -171,19 +171,17 @@ class _Trainer:
         """Parameters by learning rate and decay; ``self.order`` names them as the optimiser numbers them."""
         settings = self.settings
         kinds: dict[str, tuple[float, float]] = {
-            "backbone": (settings.backbone_rate, settings.weight_decay),
+            "stack": (settings.backbone_rate, settings.weight_decay),
             "adapters": (settings.adapter_rate, settings.weight_decay),
-            "head": (settings.learning_rate, settings.weight_decay),
+            "segments": (settings.adapter_rate, 0.0),
+            "head": (settings.head_rate, settings.weight_decay),
             "vectors": (settings.learning_rate, 0.0),
         }
         named: dict[str, list[str]] = {kind: [] for kind in kinds}
         for name in self.parameters:
-            kind = (
-                "backbone"
-                if name.startswith("stack.")
-                else next((part for part in ("adapters", "head") if f".{part}." in name), "vectors")
-            )
-            named[kind].append(name)
+            parts = name.split(".")
+            part = parts[2] if parts[0] == "tunings" else parts[0]
+            named[part if part in kinds else "vectors"].append(name)
         self.order = [name for names in named.values() for name in names]
         return [
             {"params": [self.parameters[name] for name in names], "lr": kinds[kind][0], "weight_decay": kinds[kind][1]}

@@ -163,7 +163,7 @@ def test_training_changes_what_the_method_declares_and_nothing_else(tiny, few, m
     ("method", "steps"), [("prompt", 60), ("option", 250), ("option-adapter", 60), ("adapter", 60), ("full", 60)]
 )
 def test_thirty_pairs_are_learned_by_heart(tiny, few, method, steps):
-    model = _model(tiny, method=method, learning_rate=0.03, adapter_rate=0.02, backbone_rate=0.003, schedule="constant")
+    model = _model(tiny, method=method, head_rate=0.03, adapter_rate=0.02, backbone_rate=0.003, schedule="constant")
     _fit(model, few, steps=steps)
     pairs = few.pairs
     segments = model._writer().click_rows(pairs.user, pairs.history, pairs.item, few.items, pairs=np.arange(30))
@@ -198,6 +198,22 @@ def test_states_that_are_looked_up_are_those_of_one_pass_with_the_block_mask(tin
     looked_up = model.rate(requests)
     scorer.fixed_lower = False
     np.testing.assert_allclose(model.rate(requests), looked_up, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"late": 2, "adapter_layers": "late"}])
+@torch.inference_mode()
+def test_rows_of_two_tasks_in_one_batch_are_answered_as_each_alone(tiny, changes):
+    world = SmallWorld()
+    model = _model(tiny, tasks=("click", "stars"), prompts=6, **changes)
+    with torch.inference_mode(False):
+        _fit(model, world.training(), steps=2)
+    scorer, requests = model._scorer, world.requests("rating")
+    asked = scorer.read(model._writer().click_rows(requests.user, requests.history, requests.item, requests.text))
+    some, others = (asked.rows(np.arange(*span), most=8) for span in ((0, 15), (15, 40)))
+    clicks, stars = scorer.logits(asked, [("click", some), ("stars", others)])
+    assert (clicks.shape, stars.shape) == ((15, 2), (25, 5))
+    torch.testing.assert_close(scorer.logits(asked, [("click", some)])[0], clicks, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(scorer.logits(asked, [("stars", others)])[0], stars, atol=1e-5, rtol=1e-5)
 
 
 def test_lower_states_that_do_not_fit_in_memory_are_computed_in_every_pass(tiny, few):
