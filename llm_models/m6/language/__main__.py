@@ -112,6 +112,7 @@ def _run(asked: argparse.Namespace) -> None:
         by="beams" if asked.top_p is None else "top-p",
         beams=asked.beams,
         top_p=asked.top_p or 1.0,
+        no_repeat=WriterSettings().no_repeat,
         longest=asked.longest,
         seed=asked.seed,
     )

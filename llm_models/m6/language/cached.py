@@ -108,11 +108,14 @@ class TextStepper:
     memory : Memory
     barred : Tensor of int64
         Tokens that are never written.
+    no_repeat : int
+        So many tokens in a row are not written twice in a text; 0: they may be.
     """
 
-    def __init__(self, model: LanguageModel, memory: Memory, barred: Tensor) -> None:
-        self.model, self.memory, self.barred = model, memory, barred
+    def __init__(self, model: LanguageModel, memory: Memory, barred: Tensor, *, no_repeat: int = 0) -> None:
+        self.model, self.memory, self.barred, self.no_repeat = model, memory, barred, no_repeat
         self._tasks = memory.tasks
+        self._written = barred.new_empty(len(memory.real), 0)
 
     def __call__(self, tokens: Tensor | None, parents: Tensor | None) -> Tensor:
         """See :meth:`llm_models.decoding.Stepper.__call__`."""
@@ -125,6 +128,7 @@ class TextStepper:
         rows = (torch.arange(prompts, device=tokens.device)[:, None] * before + parents).flatten()
         if before != beams or not torch.equal(rows, torch.arange(len(rows), device=rows.device)):
             memory.take(rows, tuple((task, count * beams) for task, count in self._tasks))
+        self._written = torch.cat([self._written[rows], tokens.view(-1, 1)], dim=1)
         hidden, new = memory.after(self.model, tokens.view(-1, 1), keep=True)
         memory.grow(new)
         return self._log_probabilities(self.model.head(hidden[:, -1])).view(prompts, beams, -1)
@@ -132,4 +136,13 @@ class TextStepper:
     def _log_probabilities(self, logits: Tensor) -> Tensor:
         found = logits.log_softmax(-1)
         found[:, self.barred] = -torch.inf
+        if self.no_repeat:
+            for row, text in enumerate(self._written.tolist()):
+                found[row, _continuations(text, self.no_repeat)] = -torch.inf
         return found
+
+
+def _continuations(text: list[int], size: int) -> list[int]:
+    """Tokens that followed the last ``size - 1`` tokens of a text wherever these stood in it before."""
+    last = text[len(text) - size + 1 :]
+    return [text[end] for end in range(size - 1, len(text)) if text[end - size + 1 : end] == last]

@@ -30,6 +30,8 @@ class Decoding(BaseModel):
         probability together.
     beams : int
     top_p, temperature : float
+    no_repeat : int
+        So many tokens in a row are not written twice in a text; 0: they may be.
     shortest, longest : int
         Tokens before the end mark at the least; tokens with it at the most.
     seed : int
@@ -42,6 +44,7 @@ class Decoding(BaseModel):
     beams: PositiveInt = 1
     top_p: float = Field(default=0.9, gt=0.0, le=1.0)
     temperature: PositiveFloat = 1.0
+    no_repeat: int = Field(default=0, ge=0)
     shortest: int = Field(default=0, ge=0)
     longest: PositiveInt = 32
     seed: int = 0
@@ -72,7 +75,7 @@ def generate(model: LanguageModel, rows: Sequence[Row], decoding: Decoding, *, t
     with torch.inference_mode():
         for places in batches_of(model.rows, asked, tokens=max(1, tokens // width)):
             batch = [asked[place] for place in places]
-            step = TextStepper(model, read(model, batch), barred)
+            step = TextStepper(model, read(model, batch), barred, no_repeat=decoding.no_repeat)
             if decoding.by == "beams":
                 found = write(step, beams=width, **shape)
             else:

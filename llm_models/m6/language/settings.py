@@ -77,6 +77,8 @@ class WriterSettings(LanguageSettings):
         ``"beams"`` (1 beam is greedy) or ``"top-p"``.
     beams : int
     top_p, temperature : float
+    no_repeat : int
+        So many tokens in a row are not written twice in a text, as small models like to; 0: they may be.
     shortest, longest : int
         Tokens of a text without its end mark at the least, and with it at the most.
     draw : int
@@ -84,7 +86,7 @@ class WriterSettings(LanguageSettings):
     """
 
     asking: ClassVar[frozenset[str]] = frozenset(
-        {"decode", "beams", "top_p", "temperature", "shortest", "longest", "draw"}
+        {"decode", "beams", "top_p", "temperature", "no_repeat", "shortest", "longest", "draw"}
     )
 
     reading: Literal["native", "prefix", "causal"] = "prefix"
@@ -96,6 +98,7 @@ class WriterSettings(LanguageSettings):
     beams: PositiveInt = 1
     top_p: float = Field(default=0.9, gt=0.0, le=1.0)
     temperature: PositiveFloat = 1.0
+    no_repeat: int = Field(default=3, ge=0)
     shortest: int = Field(default=1, ge=0)
     longest: PositiveInt = 32
     draw: int = 0

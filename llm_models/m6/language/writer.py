@@ -139,6 +139,7 @@ class M6Writer(LanguageRecommender):
             beams=settings.beams,
             top_p=settings.top_p,
             temperature=settings.temperature,
+            no_repeat=settings.no_repeat,
             shortest=settings.shortest,
             longest=settings.longest,
             seed=settings.draw,

@@ -172,6 +172,21 @@ def _bert():
     return stack_of(hf.BertModel(config))
 
 
+@pytest.mark.parametrize(("size", "beams"), [(1, 1), (3, 1), (2, 2)])
+def test_so_many_tokens_in_a_row_are_written_once(decoder, tokenizer, size, beams):
+    model = language(decoder("llama")[1], tokenizer, tuned="zero-shot")
+    rows, shape = rows_of(model), {"beams": beams, "shortest": 24, "longest": 30}
+    free = generate(model, rows, Decoding(**shape))
+    found = generate(model, rows, Decoding(**shape, no_repeat=size))
+
+    def repeats(text):
+        runs = [tuple(text[start : start + size]) for start in range(len(text) - size + 1)]
+        return len(runs) - len(set(runs))
+
+    assert any(repeats(text) for text in free)
+    assert not any(repeats(text) for text in found)
+
+
 def test_a_tiny_top_p_is_greedy(encoder, tokenizer):
     model = language(encoder(), tokenizer, tuned="prompt")
     rows = rows_of(model)
