@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.models import Budget, Progress, Selection
-from llm_models.p5.checkpoint import Checkpoint
+from llm_models.checkpoint import Checkpoint
 from llm_models.p5.network import P5Network
 from llm_models.p5.settings import P5Settings
 from llm_models.p5.team import Team, recruit

@@ -14,7 +14,7 @@ safetensors = pytest.importorskip("safetensors")
 
 
 def make(folder: Path, run: str = "one"):
-    from llm_models.p5.checkpoint import Checkpoint
+    from llm_models.checkpoint import Checkpoint
 
     return Checkpoint(folder, run)
 
@@ -47,7 +47,7 @@ def test_a_write_that_did_not_end_leaves_the_one_before(tmp_path: Path, monkeypa
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr("llm_models.p5.checkpoint.save_file", full)
+        patched.setattr("llm_models.checkpoint.save_file", full)
         with pytest.raises(OSError, match="no space left"):
             make(tmp_path).save({"a": torch.zeros(2)}, {"step": 2})
     found, state = make(tmp_path).load()
