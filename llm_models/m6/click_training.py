@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.models import Budget, Progress, Selection
+from llm_models.checkpoint import Checkpoint
 from llm_models.m6.click_rows import Examples, Grouped
 from llm_models.m6.click_scoring import Asked, ClickScorer
 from llm_models.m6.packing import buckets
-from llm_models.checkpoint import Checkpoint
 
 __all__ = ["CONVERGED_WITHIN", "Course", "train"]
 
