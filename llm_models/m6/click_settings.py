@@ -119,7 +119,7 @@ class ClickSettings(Settings):
     reading: Literal["all", "end"] = "all"
     behaviour: str = "crossed"
     statistics: bool = True
-    window: PositiveInt = 8
+    window: PositiveInt = 5
     max_tokens: PositiveInt = 128
     item_tokens: PositiveInt = 64
     targets_per_row: PositiveInt = 8
